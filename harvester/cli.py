@@ -1,0 +1,345 @@
+"""The command line: one thin function per command.
+
+Quiet on success when nobody watches; one line on standard error for each thing that is wrong.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import click
+import typer
+
+from pipelines.version import VERSION
+
+if TYPE_CHECKING:
+    from harvester.crawl import Outcome
+
+app = typer.Typer(
+    name="harvester",
+    help="News listing pages into a data set that people can trust.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Sources = Annotated[list[str] | None, typer.Argument(help="Names, as `harvester sources` lists them.")]
+Output = Annotated[Path | None, typer.Option(help="Folder of the data set [default: output].")]
+Since = Annotated[str | None, typer.Option(metavar="DATE", help="First day of the window, 2011-07-01.")]
+Until = Annotated[str | None, typer.Option(metavar="DATE", help="Last day of the window.")]
+Json = Annotated[bool, typer.Option("--json", help="Print a report that machines read.")]
+Verbose = Annotated[bool, typer.Option(help="Show Scrapy's log on standard error.")]
+
+
+@app.command()
+def crawl(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[SOURCE]...")] = None,
+    all_: Annotated[bool, typer.Option("--all", help="Crawl every source.")] = False,
+    start_url: Annotated[
+        list[str] | None,
+        typer.Option(metavar="URL", help="Another listing of the source's site; may be repeated."),
+    ] = None,
+    since: Since = None,
+    until: Until = None,
+    max_pages: Annotated[
+        int | None, typer.Option(min=1, help="Listing pages to read for each start address.")
+    ] = None,
+    full: Annotated[bool, typer.Option(help="Read on past pages where all is known.")] = False,
+    output: Output = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> int:
+    """Fetch listings, archive them, and merge their entries into the data set."""
+    from harvester.crawl import crawl as run
+    from harvester.crawl import project_settings, sources, worst
+
+    settings = project_settings(output, verbose=verbose)
+    chosen = _chosen(names, all_, sources(settings))
+    if start_url and len(chosen) > 1:
+        raise click.UsageError("--start-url belongs to one source; name just that one")
+    for url in start_url or ():
+        if not url.lower().startswith(("http://", "https://")):
+            raise click.UsageError(f"--start-url {url!r} does not begin with http:// or https://")
+    _warn_of_demo(Path(settings["HARVESTER_OUTPUT"]), start_url)
+    arguments = {
+        "start_url": start_url,
+        "since": _day("--since", since),
+        "until": _day("--until", until),
+        "max_pages": max_pages,
+        "full": full,
+    }
+    outcomes = run(chosen, settings, arguments, progress=sys.stderr.isatty() and not verbose)
+    _show(outcomes, as_json)
+    return worst(outcomes)
+
+
+@app.command()
+def replay(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[SOURCE]...")] = None,
+    since: Since = None,
+    until: Until = None,
+    run: Annotated[str | None, typer.Option(metavar="ID", help="Only this run.")] = None,
+    warc: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Read this archive file; may be repeated."),
+    ] = None,
+    archive: Annotated[
+        Path | None,
+        typer.Option(help="Output folder whose archive is read [default: --output's own, else output]."),
+    ] = None,
+    output: Output = None,
+    as_json: Json = False,
+) -> int:
+    """Rebuild the data set from the archive, without the network."""
+    from harvester.archive import SUFFIX, read_run
+    from harvester.crawl import Exit, judge, project_settings, sources, worst
+    from harvester.crawl import Outcome as Result
+    from harvester.replay import replay as rebuild
+    from pipelines.dataset import Dataset
+
+    settings = project_settings(output)
+    known = sources(settings)
+    window = {"since": _day("--since", since), "until": _day("--until", until)}
+    dataset = Dataset(Path(settings["HARVESTER_OUTPUT"]))
+    kept = Dataset(_archive_root(archive, dataset.root, project_settings(None)["HARVESTER_OUTPUT"]))
+    chosen = _chosen(names, not names, known)
+    files: dict[str, list[Path]] = {}
+    for path in warc or ():
+        if not path.is_file():
+            raise click.UsageError(f"--warc {path}: no such file")
+        # A file of ours names its source; for one from elsewhere it must be said.
+        source = chosen[0] if len(chosen) == 1 else read_run(path, "").source
+        if source not in known:
+            raise click.UsageError(f"{path} does not say which source it is of; name the source")
+        if source in chosen:
+            files.setdefault(source, []).append(path)
+    if not warc:
+        for source in chosen:
+            found = sorted(kept.archive_folder(source).glob(f"{run or '*'}{SUFFIX}"))
+            if found:
+                files[source] = found
+    if not files:
+        what = f"run {run}" if run else "archived run of " + ", ".join(chosen)
+        raise click.UsageError(f"no {what} in {kept.root / 'archive'}")
+    outcomes = []
+    for source, paths in files.items():
+        try:
+            report = rebuild(dataset, known[source](), settings, paths, **window)
+        except Exception as error:
+            from harvester.crawl import exit_of
+
+            outcomes.append(Result(source, exit_of(error), str(error), None))
+            continue
+        outcome = judge(source, report)
+        # Damage to an archive is a matter of data, not of a site being down.
+        if outcome.exit is Exit.UNAVAILABLE:
+            outcome = Result(source, Exit.DATA, outcome.problem, report)
+        outcomes.append(outcome)
+    _show(outcomes, as_json)
+    return worst(outcomes)
+
+
+@app.command("sources")
+def sources_(as_json: Json = False) -> int:
+    """List the sources."""
+    from harvester.crawl import project_settings, sources
+
+    listed = [
+        {
+            "name": name,
+            "start_urls": cls.start_urls,
+            "language": cls.language,
+            "timezone": cls.timezone,
+            "pattern": "written by hand" if cls.pattern else "learned",
+        }
+        for name, cls in sources(project_settings(None)).items()
+    ]
+    if as_json:
+        _print_json(listed)
+        return 0
+    _table(["source", "language", "pattern", "start address"],
+           [[s["name"], s["language"], s["pattern"], " ".join(s["start_urls"])] for s in listed])  # fmt: skip
+    return 0
+
+
+@app.command()
+def peek(
+    target: Annotated[str, typer.Argument(metavar="URL|FILE")],
+    url: Annotated[str | None, typer.Option(help="The address of a page that is a FILE.")] = None,
+    source: Annotated[
+        str | None, typer.Option(help="Read as this source does [default: by the address's host].")
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Show what would be read from a page; nothing is stored."""
+    from harvester.crawl import Exit, project_settings, sources
+    from harvester.peek import PeekError, get, read_as
+
+    settings = project_settings(None)
+    known = sources(settings)
+    if source is not None and source not in known:
+        raise click.UsageError(f"no source {source!r}; known are {', '.join(known)}")
+    try:
+        page = get(target, url, settings)
+    except PeekError as error:
+        _complain(str(error))
+        return Exit.UNAVAILABLE
+    listing = read_as(page, known, source)
+    if as_json:
+        pattern = listing.pattern.to_dict() if listing.pattern else None
+        _print_json({**listing.to_dict(), "pattern": pattern, "evidence": listing.evidence})
+    elif listing.entries:
+        rows = [
+            [e.day or e.published_raw, e.kind, e.title, e.teaser, e.url] for e in listing.entries
+        ]
+        _table(["date", "kind", "title", "teaser", "address"], rows)
+        typer.echo(f"{len(rows)} entries; next page: {listing.next_url or 'none'}")
+        typer.echo(f"pattern ({'; '.join(listing.evidence)}):")
+        typer.echo(listing.pattern.to_toml() if listing.pattern else "", nl=False)
+    if not listing.entries:
+        _complain(f"{page.url}: no listing: {'; '.join(listing.evidence)}")
+        return Exit.UNAVAILABLE
+    return 0
+
+
+@app.command()
+def demo(output: Output = None) -> int:
+    """Crawl two small sites that this command serves itself, and show what was stored."""
+    from harvester.demo import run_demo
+
+    return run_demo(output or Path("output"))
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"harvester {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None: ...
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit with its code."""
+    from pipelines.dataset import DatasetError
+
+    try:
+        code = app(list(arguments) if arguments is not None else None, standalone_mode=False)
+    except click.ClickException as error:
+        hint = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "harvester"
+        _complain(f"{error.format_message()} (see `{hint} --help`)")
+        code = 64
+    except DatasetError as error:
+        from harvester.crawl import exit_of
+
+        _complain(str(error))
+        code = exit_of(error)
+    except (KeyboardInterrupt, click.Abort):
+        code = 130
+    sys.exit(int(code or 0))
+
+
+def _chosen(names: Sequence[str] | None, all_: bool, known: dict[str, Any]) -> list[str]:
+    if not names and not all_:
+        raise click.UsageError(f"name a source or say --all; known are {', '.join(known)}")
+    for name in names or ():
+        if name not in known:
+            raise click.UsageError(f"no source {name!r}; known are {', '.join(known)}")
+    return list(dict.fromkeys(names or known))
+
+
+def _day(option: str, text: str | None) -> date | None:
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError:
+        raise click.UsageError(f"{option} {text!r} is no day; write it as 2011-07-31") from None
+
+
+def _archive_root(given: Path | None, output: Path, default: str) -> Path:
+    if given is not None:
+        return given
+    return output if (output / "archive").is_dir() else Path(default)
+
+
+def _warn_of_demo(output: Path, start_urls: Sequence[str] | None) -> None:
+    from harvester.demo import is_demo
+
+    if not start_urls and is_demo(output):
+        _complain(f"{output} holds the demo's rows; `make clean` removes them")
+
+
+def _show(outcomes: Sequence[Outcome], as_json: bool) -> None:
+    if as_json:
+        _print_json([_plain(outcome) for outcome in outcomes])
+    elif sys.stdout.isatty():
+        for outcome in outcomes:
+            if outcome.report:
+                c, rows = outcome.report.counts, outcome.report.rows
+                typer.echo(
+                    f"{outcome.source}: {len(outcome.report.course.pages)} pages, {c.entries} entries: "
+                    f"{c.new} new, {c.repeats} repeats, {c.revised} revised, {c.seen} seen, "
+                    f"{c.rejected} rejected; {rows} rows stored"
+                )
+    for outcome in outcomes:
+        if outcome.problem:
+            _complain(f"{outcome.source}: {outcome.problem}")
+
+
+def _plain(outcome: Outcome) -> dict[str, Any]:
+    report = outcome.report
+    plain: dict[str, Any] = {
+        "source": outcome.source,
+        "exit": int(outcome.exit),
+        "problem": outcome.problem,
+    }
+    if report:
+        plain |= {
+            "run_id": report.run.run_id,
+            "counts": asdict(report.counts),
+            "rows": report.rows,
+            "stops": [asdict(stop) for stop in report.course.stops],
+            "failures": [asdict(failure) for failure in report.course.failures],
+            "pages": [asdict(page) for page in report.course.pages],
+        }
+    return plain
+
+
+def _print_json(value: object) -> None:
+    def iso(other: object) -> str:
+        if isinstance(other, (date, datetime)):
+            return other.isoformat()
+        raise TypeError(type(other).__name__)
+
+    typer.echo(json.dumps(value, ensure_ascii=False, indent=1, default=iso))
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*head, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*(Text(_printable(str(v)) if v is not None else "-") for v in row))
+    Console().print(table)
+
+
+def _complain(line: str) -> None:
+    typer.echo(f"harvester: {_printable(line)}", err=True)
+
+
+def _printable(text: str) -> str:
+    """Text from a page must not steer a terminal, nor break the one line that it stands on."""
+    text = " ".join(text.split())
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)

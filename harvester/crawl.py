@@ -1,0 +1,158 @@
+"""Run spiders in this process and say how each source fared.
+
+Scrapy itself ends with 0 whatever happened; here every source ends in an ``Outcome`` with the exit
+code that cron should see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+from scrapy.crawler import Crawler, CrawlerProcess
+from scrapy.settings import Settings
+from scrapy.spiderloader import SpiderLoader
+from twisted.python.failure import Failure as TwistedFailure
+
+from harvester.paging import StopReason
+from harvester.progress import Progress
+from harvester.spider import ListingSpider
+from pipelines.dataset import CannotCreate, DatasetError, Locked
+from pipelines.ledger import Failure, Fault
+from pipelines.publish import Report
+
+
+class Exit(IntEnum):
+    """Exit codes, after sysexits.h."""
+
+    OK = 0
+    USAGE = 64
+    DATA = 65
+    UNAVAILABLE = 69
+    BUG = 70
+    CANNOT_CREATE = 73
+    IO_ERROR = 74
+    TRY_LATER = 75
+    CONFIG = 78
+
+
+# The gravest of several outcomes speaks for the whole command.
+_GRAVITY = (
+    Exit.BUG,
+    Exit.IO_ERROR,
+    Exit.CANNOT_CREATE,
+    Exit.DATA,
+    Exit.CONFIG,
+    Exit.UNAVAILABLE,
+    Exit.TRY_LATER,
+    Exit.OK,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one source fared; ``problem`` is one line, ``None`` when all went well."""
+
+    source: str
+    exit: Exit
+    problem: str | None
+    report: Report | None
+
+
+def project_settings(output: Path | None, *, verbose: bool = False) -> Settings:
+    """Scrapy's settings of this project, with the output folder that was asked for."""
+    settings = Settings()
+    settings.setmodule("harvester.settings")
+    if output is not None:
+        settings.set("HARVESTER_OUTPUT", str(output), priority="cmdline")
+    settings.set("LOG_ENABLED", verbose, priority="cmdline")
+    return settings
+
+
+def sources(settings: Settings) -> dict[str, type[ListingSpider]]:
+    """The sources by name, in the order of their names."""
+    loader = SpiderLoader.from_settings(settings)
+    found = {name: loader.load(name) for name in sorted(loader.list())}
+    return {name: cls for name, cls in found.items() if issubclass(cls, ListingSpider)}
+
+
+def crawl(
+    names: Iterable[str], settings: Settings, arguments: Mapping[str, Any], *, progress: bool
+) -> list[Outcome]:
+    """Crawl these sources at the same time, each by itself; one outcome each."""
+    process = CrawlerProcess(settings)
+    raised: dict[str, BaseException] = {}
+    crawlers: dict[str, Crawler] = {}
+    with Progress(enabled=progress) as shown:
+        for name in names:
+            crawlers[name] = process.create_crawler(name)
+            shown.watch(name, crawlers[name])
+            running = process.crawl(crawlers[name], **arguments)
+            running.addErrback(lambda failure, name=name: _keep(raised, name, failure))
+        process.start()
+    return [_outcome(name, crawler.spider, raised.get(name)) for name, crawler in crawlers.items()]
+
+
+def worst(outcomes: Sequence[Outcome]) -> Exit:
+    """The exit code of a command."""
+    return min((outcome.exit for outcome in outcomes), key=_GRAVITY.index, default=Exit.OK)
+
+
+def _keep(raised: dict[str, BaseException], name: str, failure: TwistedFailure) -> None:
+    if failure.value is not None:
+        raised[name] = failure.value
+
+
+def _outcome(name: str, spider: Any, raised: BaseException | None) -> Outcome:
+    error = raised or getattr(spider, "error", None)
+    report: Report | None = getattr(spider, "report", None)
+    if error is not None:
+        return Outcome(name, exit_of(error), _line(error), report)
+    if report is None:
+        return Outcome(name, Exit.BUG, "the run ended without a report", None)
+    return judge(name, report)
+
+
+def judge(name: str, report: Report) -> Outcome:
+    """The outcome of a run that was published."""
+    failures = report.course.failures
+    if failures:
+        faults = {failure.fault for failure in failures}
+        code = (
+            Exit.BUG
+            if Fault.BUG in faults
+            else Exit.IO_ERROR
+            if Fault.OUTPUT in faults
+            else Exit.UNAVAILABLE
+        )
+        return Outcome(name, code, _summary(failures, report), report)
+    if any(stop.reason == StopReason.INTERRUPTED.value for stop in report.course.stops):
+        return Outcome(name, Exit.TRY_LATER, "interrupted; what was fetched is stored", report)
+    return Outcome(name, Exit.OK, None, report)
+
+
+def exit_of(error: BaseException) -> Exit:
+    """The exit code that tells cron what kind of trouble an exception is."""
+    if isinstance(error, Locked):
+        return Exit.TRY_LATER
+    if isinstance(error, CannotCreate):
+        return Exit.CANNOT_CREATE
+    if isinstance(error, DatasetError):
+        return Exit.DATA
+    return Exit.IO_ERROR if isinstance(error, OSError) else Exit.BUG
+
+
+def _summary(failures: Sequence[Failure], report: Report) -> str:
+    first = f"{failures[0].url}: {failures[0].reason}"
+    more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
+    counts = report.counts
+    return f"{first}{more}; {counts.entries} entries read, {counts.new} new; ledger {report.run.run_id}"
+
+
+def _line(error: BaseException) -> str:
+    if isinstance(error, OSError):
+        return f"{error.filename or 'output'}: {error.strerror or error}"
+    return str(error) if isinstance(error, DatasetError) else f"{type(error).__name__}: {error}"

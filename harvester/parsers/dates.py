@@ -1,0 +1,331 @@
+"""A column of date texts -> dates.  Strict: what the page does not say is not there.
+
+The only user of dateparser, whose answer is the reference.  Asking it costs milliseconds, so each
+*shape* of text ("july N, Y") is asked about once: two made-up dates of that shape, with numbers that
+cannot be confused, show which number is the day, the year, the hour.  From then on texts of the shape
+are read by looking numbers up.  A shape for which the two answers do not agree with such a reading
+("N:N pm", two-digit years) is never learned, and dateparser reads each of its texts.
+
+The order of day and month is a property of the whole column ("5/6/2011" alone has none): a number
+above 12 decides it, then the notation (dots are day first), then the order of the entries, then the
+language.  A column that stays ambiguous gives nulls.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import Enum
+from functools import lru_cache
+from typing import Any, Final, Literal
+
+from pipelines.entry import Precision
+
+Order = Literal["DMY", "MDY", "YMD"]
+Time = tuple[int, int, int]
+
+_ORDERS: Final[dict[str | None, Order]] = {"DMY": "DMY", "MDY": "MDY", "YMD": "YMD"}
+MAX_LENGTH: Final = 100  # dateparser takes half a minute for 50 KB of text; no date is this long
+_YEARS: Final = range(1900, 2101)
+
+_TOKEN: Final = re.compile(r"\d+|[^\W\d_]+|\s+|.", re.DOTALL)
+_ISO: Final = re.compile(
+    r"(\d{4}-\d\d-\d\d)(?:(?:[T ]| T )(\d\d:\d\d)(:\d\d(?:\.\d{1,9})?)?\s?(?:Z|UTC|[+-]\d\d:?\d\d)?)?"
+)
+# Two numbers and a year, or a year and two numbers, between equal separators; then perhaps a time.
+_NUMERIC: Final = re.compile(
+    r"(?<![\d.,/:-])(?:(?P<a>\d{1,2})(?P<s>\s?[./-]\s?)(?P<b>\d{1,2})(?P=s)(?P<y>\d{4}|\d\d)"
+    r"|(?P<y2>\d{4})(?:(?P<s2>[./-])|\s?[年년]\s?)(?P<m2>\d{1,2})(?:(?P=s2)|\s?[月월]\s?)"
+    r"(?P<d2>\d{1,2})[日일]?)"
+    r"(?:[\s,|-]{1,4}(?P<h>\d{1,2}):(?P<min>\d\d)(?::(?P<sec>\d\d))?(?!\s?[ap]\.?m))?(?![\d/:]|[.,-]\d)",
+    re.IGNORECASE,
+)
+_TIME: Final = re.compile(r"\d:\d\d")
+_YEAR: Final = re.compile(r"(?:19|20)\d\d")
+# A date in words inside a longer text: "Posted on July 11, 2011 by Anna".
+_WORDED: Final = re.compile(
+    r"(?<!\w)(?:\d{1,2}(?:st|nd|rd|th|\.|º)?\s(?:de\s|d')?[^\W\d_]{3,12}\.?,?\s(?:de\s)?\d{4}"
+    r"|[^\W\d_]{3,12}\.?\s\d{1,2}(?:st|nd|rd|th)?,?\s\d{4})(?!\w)"
+)
+_DECORATION: Final = " \t\r\n\xa0/|•·–—-:;,()[]<>»«"  # noqa: RUF001 -- dashes as pages print them
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a date text says.  ``value`` is the wall clock as printed, ``None`` when unreadable."""
+
+    value: datetime | None = None
+    precision: Precision | None = None
+    relative: bool = False
+
+
+UNREAD: Final = Reading()
+
+
+def read_column(
+    texts: Sequence[str | None],
+    *,
+    language: str | None = None,
+    date_format: str | None = None,
+    clock: datetime | None = None,
+) -> list[Reading]:
+    """One reading for each text of a column, in order.
+
+    ``language`` is a BCP 47 tag; ``date_format`` a strptime format whose directives settle the order
+    of day and month; ``clock`` the naive local time at the source when the page was fetched, without
+    which relative dates ("3 hours ago") stay unread.
+    """
+    cleaned = [_clean(text) for text in texts]
+    order = _format_order(date_format) or _column_order(cleaned, language)
+    reader = _reader((language or "").partition("-")[0].lower())
+    return [reader.read(text, order, clock) if text else UNREAD for text in cleaned]
+
+
+def _clean(text: str | None) -> str:
+    if text is None or len(text) > MAX_LENGTH:
+        return ""
+    return " ".join(text.split()).strip(_DECORATION)
+
+
+# ------------------------------------------------------------------ the order of day and month
+def _format_order(date_format: str | None) -> Order | None:
+    """The order in which a strptime format names year, month and day."""
+    named = re.findall(r"%-?([dmbByY])", date_format or "")
+    letters = "".join({"b": "M", "B": "M"}.get(letter, letter.upper()) for letter in named)
+    return _ORDERS.get(letters)
+
+
+def _column_order(texts: Iterable[str], language: str | None) -> Order | None:
+    """Day first or month first, from what the whole column shows; ``None`` when nothing decides."""
+    found = [match for text in texts if (match := _NUMERIC.search(text)) and match["y"]]
+    pairs = [(int(m["a"]), int(m["b"]), _full_year(m["y"])) for m in found]
+    day_first = any(a > 12 >= b for a, b, _ in pairs)
+    month_first = any(b > 12 >= a for a, b, _ in pairs)
+    if day_first != month_first:
+        return "DMY" if day_first else "MDY"
+    if day_first or not pairs:
+        return None
+    if all("." in match["s"] for match in found):
+        return "DMY"  # no country writes the month first with dots
+    as_dmy = _is_ordered([(y, b, a) for a, b, y in pairs])
+    as_mdy = _is_ordered([(y, a, b) for a, b, y in pairs])
+    if as_dmy != as_mdy:
+        return "DMY" if as_dmy else "MDY"
+    return _language_order(language)
+
+
+def _is_ordered(days: list[tuple[int, int, int]]) -> bool:
+    return days == sorted(days) or days == sorted(days, reverse=True)
+
+
+def _language_order(language: str | None) -> Order | None:
+    """The order that a language writes; English only with its region, for its regions differ."""
+    name, _, region = (language or "").partition("-")
+    if name == "en":
+        return None if not region else "MDY" if region.upper() in ("US", "PH") else "DMY"
+    if not name:
+        return None
+    from dateparser.languages.loader import LocaleDataLoader
+
+    try:
+        return _ORDERS.get(LocaleDataLoader().get_locale(name).info.get("date_order"))
+    except ValueError:
+        return None
+
+
+# ------------------------------------------------------------------ one text
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """How texts of one shape are read: the number that holds each part, and the month in words."""
+
+    month: int
+    day: int
+    year: int
+    hour: int | None
+    minute: int | None
+    second: int | None
+
+    def read(self, numbers: list[int]) -> Reading:
+        hour, minute, second = (
+            numbers[i] if i is not None else 0 for i in (self.hour, self.minute, self.second)
+        )
+        precision: Precision = "day"
+        if self.minute is not None:
+            precision = "second" if self.second is not None else "minute"
+        return _date(
+            numbers[self.year], self.month, numbers[self.day], (hour, minute, second), precision
+        )
+
+
+class _NoShape(Enum):
+    """Why texts of a shape are not read by looking numbers up."""
+
+    ASK_EACH_TIME = "dateparser reads them, but not as a table would"
+    NO_DATE = "dateparser finds no date in them"
+
+
+_ASK: Final = _NoShape.ASK_EACH_TIME
+_NO_DATE: Final = _NoShape.NO_DATE
+
+
+@lru_cache(maxsize=64)
+def _reader(language: str) -> _Reader:
+    return _Reader(language)
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Reads texts of one language; remembers the shapes it has learned."""
+
+    language: str
+    _shapes: dict[str, _Shape | _NoShape] = field(default_factory=dict)
+    _slow: dict[tuple[str, Order | None, datetime | None], Reading] = field(default_factory=dict)
+
+    def read(self, text: str, order: Order | None, clock: datetime | None) -> Reading:
+        if iso := _ISO.fullmatch(text):
+            return _read_iso(iso)
+        if numeric := _NUMERIC.search(text):
+            reading = _read_numeric(numeric, order)
+            told = numeric["h"] or not _TIME.search(text)
+            return reading if told or reading is UNREAD else self._remembered(text, order, clock)
+        if _YEAR.fullmatch(text):
+            return Reading(datetime(int(text), 1, 1), "year")
+        shape, numbers = self._shape_of(text)
+        if isinstance(shape, _Shape):
+            return shape.read(numbers)
+        if shape is _NO_DATE and (inner := _WORDED.search(text)) and inner[0] != text:
+            return self.read(inner[0], order, clock)
+        return self._remembered(text, order, clock)
+
+    def _shape_of(self, text: str) -> tuple[_Shape | _NoShape, list[int]]:
+        """How texts like this one are read, and the numbers in it."""
+        tokens = _TOKEN.findall(text)
+        key = "".join(
+            {1: "\1", 2: "\1", 4: "\2"}.get(len(t), "\3") if t.isdecimal() else t for t in tokens
+        ).lower()
+        if key not in self._shapes:
+            if len(self._shapes) > 10_000:  # texts that are no dates: each has its own shape
+                self._shapes.clear()
+            self._shapes[key] = self._learn(key)
+        return self._shapes[key], [int(token) for token in tokens if token.isdecimal()]
+
+    def _learn(self, key: str) -> _Shape | _NoShape:
+        """Ask dateparser about two made-up dates of this shape; see the module."""
+        if "\3" in key or key.count("\2") != 1 or not 1 <= key.count("\1") <= 4:
+            return _ASK
+        late = self._probe(key, 2017, (21, 22, 23, 20))
+        early = self._probe(key, 2014, (11, 10, 9, 8))
+        return late if late == early else _ASK
+
+    def _probe(self, key: str, year: int, values: tuple[int, ...]) -> _Shape | _NoShape:
+        rest = iter(values)
+        numbers = [year if c == "\2" else next(rest) for c in key if c in "\1\2"]
+        fill = iter(numbers)
+        text = re.sub("[\1\2]", lambda _: f"{next(fill):02}", key)
+        answer = self._ask(text, "day", any_language=True)
+        if answer is None:
+            return _NO_DATE
+        parts = (answer.day, answer.year, answer.hour, answer.minute, answer.second)
+        where = [numbers.index(part) if part in numbers else None for part in parts]
+        day, year_at, hour, minute, second = where
+        if day is None or year_at is None or len(numbers) != sum(i is not None for i in where):
+            return _ASK
+        return _Shape(answer.month, day, year_at, hour, minute, second)
+
+    def _remembered(self, text: str, order: Order | None, clock: datetime | None) -> Reading:
+        key = (text, order, clock)
+        if key not in self._slow:
+            if len(self._slow) > 10_000:
+                self._slow.clear()
+            self._slow[key] = self._read_slowly(text, order, clock)
+        return self._slow[key]
+
+    def _read_slowly(self, text: str, order: Order | None, clock: datetime | None) -> Reading:
+        """What no shape reads: odd forms, months without a day, relative dates."""
+        if re.search(r"\d", text):
+            if found := self._ask(text, "day", order):
+                at = (found.hour, found.minute, found.second)
+                return _date(found.year, found.month, found.day, at, "minute" if any(at) else "day")
+            # Only where a four-digit year is printed: "March 11" would pass for March 2011.
+            if _YEAR.search(text) and (found := self._ask(text, "month")):
+                return _date(found.year, found.month, 1, (0, 0, 0), "month")
+        if clock and (found := self._dateparser(text, PARSERS=["relative-time"], RELATIVE_BASE=clock)):
+            # Weeks and months ago do not name a day.
+            if abs(clock - found) < timedelta(days=7):
+                day = found.replace(hour=0, minute=0, second=0, microsecond=0)
+                return Reading(day, "day", relative=True)
+        return UNREAD
+
+    def _ask(
+        self,
+        text: str,
+        precision: Literal["day", "month"],
+        order: Order | None = None,
+        *,
+        any_language: bool = False,
+    ) -> datetime | None:
+        settings: dict[str, Any] = {"PARSERS": ["absolute-time"], "REQUIRE_PARTS": ["month", "year"]}
+        if precision == "day":
+            settings["REQUIRE_PARTS"] = ["day", "month", "year"]
+        if order:
+            settings["DATE_ORDER"] = order
+        return self._dateparser(text, any_language=any_language, **settings)
+
+    def _dateparser(self, text: str, *, any_language: bool = False, **settings: Any) -> datetime | None:
+        import dateparser
+
+        tries: list[list[str] | None] = [[self.language, "en"] if self.language else ["en"]]
+        if any_language or not self.language:
+            tries.append(None)  # pages do print dates in another language than their own
+        for languages in tries:
+            try:
+                found: datetime | None = dateparser.parse(text, languages=languages, settings=settings)
+            except (ValueError, OverflowError, RecursionError):
+                continue  # a language or a number beyond dateparser
+            if found:
+                return found.replace(tzinfo=None)
+        return None
+
+
+def _read_iso(match: re.Match[str]) -> Reading:
+    day, time, seconds = match.groups()
+    try:
+        value = datetime.fromisoformat(f"{day}T{time or '00:00'}{(seconds or ':00')[:3]}")
+    except ValueError:
+        return UNREAD
+    if value.year not in _YEARS:
+        return UNREAD
+    precision: Precision = "day" if time is None else "second" if seconds else "minute"
+    return Reading(value, precision)
+
+
+def _read_numeric(match: re.Match[str], order: Order | None) -> Reading:
+    if match["y"]:
+        a, b, year = int(match["a"]), int(match["b"]), _full_year(match["y"])
+        if order not in ("DMY", "MDY"):
+            if a != b:
+                return UNREAD
+            order = "DMY"
+        day, month = (a, b) if order == "DMY" else (b, a)
+    else:
+        year, month, day = int(match["y2"]), int(match["m2"]), int(match["d2"])
+    at = (int(match["h"] or 0), int(match["min"] or 0), int(match["sec"] or 0))
+    precision: Precision = "second" if match["sec"] else "minute" if match["min"] else "day"
+    return _date(year, month, day, at, precision)
+
+
+def _full_year(digits: str) -> int:
+    """Two digits as POSIX reads them: 69 to 99 are the last century."""
+    year = int(digits)
+    return year if len(digits) == 4 else year + (1900 if year > 68 else 2000)
+
+
+def _date(year: int, month: int, day: int, at: Time, precision: Precision) -> Reading:
+    if year not in _YEARS:
+        return UNREAD
+    try:
+        return Reading(datetime(year, month, day, *at), precision)
+    except ValueError:
+        return UNREAD

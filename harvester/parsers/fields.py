@@ -1,0 +1,71 @@
+"""One record of a listing -> what it says, as printed.  Dates are read later, a column at a time."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from selectolax.lexbor import LexborNode
+
+from harvester.parsers.pattern import Field, ListingPattern, compile_field
+from harvester.parsers.tree import absolute
+from pipelines.entry import Entry
+
+# What a source appends where it cut a teaser ...
+_CUT: Final = re.compile(r"\s*(?:\[\s*(?:…|\.{3,})\s*\]|\(\s*(?:…|\.{3,})\s*\)|…|\.{3,})\s*$")
+# ... and what it appends without having cut: separators and arrows.
+_TAIL: Final = re.compile(r"\s*(?://+|[»›→|]|>{1,2})\s*$")  # noqa: RUF001 -- as pages print them
+
+
+def read_entry(record: LexborNode, pattern: ListingPattern, base: str) -> Entry:
+    """The entry that a record prints, its date still as text in ``published_raw``."""
+    teaser, truncated = cut_teaser(_value(record, pattern.teaser))
+    return Entry(
+        title=_value(record, pattern.title),
+        url=absolute(_link(record, pattern), base),
+        published_raw=_value(record, pattern.date),
+        teaser=teaser,
+        teaser_truncated=truncated,
+        kind=_value(record, pattern.kind),
+    )
+
+
+def cut_teaser(text: str | None) -> tuple[str | None, bool]:
+    """A teaser without what its source appended, and whether the source cut it."""
+    if text is None:
+        return None, False
+    truncated = False
+    while True:
+        shorter = _TAIL.sub("", text)
+        if cut := _CUT.search(shorter):
+            truncated, shorter = True, shorter[: cut.start()]
+        if shorter == text:
+            return text or None, truncated and bool(text)
+        text = shorter
+
+
+def _value(record: LexborNode, selector: str | None) -> str | None:
+    return compile_field(selector).value(record) if selector else None
+
+
+def _link(record: LexborNode, pattern: ListingPattern) -> str | None:
+    if pattern.link:
+        field = compile_field(pattern.link)
+        return Field(field.selector, field.attribute or "href").value(record)
+    node = _title_link(record, pattern) or record.css_first("a[href]")
+    return node.attributes.get("href") if node else None
+
+
+def _title_link(record: LexborNode, pattern: ListingPattern) -> LexborNode | None:
+    """The link that the title is, holds, or stands in."""
+    title = compile_field(pattern.title).node(record) if pattern.title else None
+    if title is None:
+        return None
+    if inner := title.css_first("a[href]"):
+        return inner
+    node: LexborNode | None = title
+    while node is not None and node.mem_id != record.mem_id:
+        if node.tag == "a" and node.attributes.get("href"):
+            return node
+        node = node.parent
+    return None

@@ -1,0 +1,171 @@
+"""Read a listing: page in, entries and the next page's address out.  The public door of the package.
+
+    page --text--> tree --pattern--> records --fields--> entries --dates, as columns--> Listing
+
+Without a pattern, one is learned from the page first; learning and reading stay separate steps, and
+the pattern that was used is part of the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from bs4 import BeautifulSoup, Tag
+from selectolax.lexbor import LexborHTMLParser, LexborNode
+
+from harvester.page import Page
+from harvester.parsers import induction
+from harvester.parsers.dates import read_column
+from harvester.parsers.fields import read_entry
+from harvester.parsers.pagination import find_next
+from harvester.parsers.pattern import ListingPattern
+from harvester.parsers.tree import TooDeep, absolute, base_url, parse
+from pipelines.entry import Entry
+
+ReadRecord = Callable[[Tag], Entry | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """What a listing page shows.
+
+    ``entries`` stand in page order, copies included.  ``next_url`` is absolute, ``None`` on the last
+    page.  ``language`` is what the page says of itself (BCP 47).  ``pattern`` is the one that was
+    used; ``None`` with no entries means that the page is no listing.  ``evidence`` says why, in words.
+    """
+
+    entries: tuple[Entry, ...] = ()
+    next_url: str | None = None
+    language: str | None = None
+    pattern: ListingPattern | None = None
+    evidence: tuple[str, ...] = field(default=())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values: ``{"entries": [{"title", "url", "date", "teaser", "kind"}], "next_url"}``.
+
+        ``date`` is an ISO day, or ``None`` where the page prints less than a day.
+        """
+        entries = [
+            {
+                "title": entry.title,
+                "url": entry.url,
+                "date": entry.day.isoformat() if entry.day else None,
+                "teaser": entry.teaser,
+                "kind": entry.kind,
+            }
+            for entry in self.entries
+        ]
+        return {"entries": entries, "next_url": self.next_url}
+
+
+def read_listing(
+    html: bytes | str,
+    url: str,
+    pattern: ListingPattern | None = None,
+    *,
+    language: str | None = None,
+    timezone: str | None = None,
+    fetched_at: datetime | None = None,
+) -> Listing:
+    """Read one listing page.  Pure: the same arguments give the same answer.
+
+    ``html`` is the page, as bytes (the encoding is found) or text.  ``url`` is its address, which
+    relative links need.  ``pattern`` names its records and fields; without one it is learned.
+    ``language`` (BCP 47) is how dates are written, by default as the page declares.  Relative dates
+    ("3 hours ago") are read only with ``fetched_at`` (aware), as the local time in ``timezone``.
+
+    Never raises for what a page holds; a page that is no listing gives no entries.
+    """
+    body = html.encode("utf-8", "replace") if isinstance(html, str) else html
+    labels = {"content-type": "text/html; charset=utf-8"} if isinstance(html, str) else {}
+    page = Page(url, body, headers=labels, fetched_at=fetched_at)
+    return read(page, pattern, language=language, timezone=timezone)
+
+
+def read(
+    page: Page,
+    pattern: ListingPattern | None = None,
+    *,
+    language: str | None = None,
+    timezone: str | None = None,
+    read_record: ReadRecord | None = None,
+) -> Listing:
+    """Read a fetched page; see ``read_listing``.
+
+    ``read_record`` replaces the reading of single records: it gets each as a BeautifulSoup tag and
+    returns an entry (its address may be relative, its date may be left as text in ``published_raw``)
+    or ``None`` to leave the record out.
+    """
+    try:
+        tree = parse(page.text)
+    except TooDeep as error:
+        return Listing(evidence=(str(error),))
+    base = base_url(tree, page.url)
+    declared = _declared_language(tree)
+    evidence: tuple[str, ...] = ("the pattern was given",)
+    if pattern is None:
+        learned = induction.learn(tree, language or declared)
+        pattern, evidence = learned.pattern, learned.evidence
+        if pattern is None:
+            return Listing(language=declared, evidence=evidence)
+    records = tree.css(pattern.record)
+    if read_record is None:
+        entries = [read_entry(record, pattern, base) for record in records]
+    else:
+        entries = _read_by_hand(records, read_record, base)
+    return Listing(
+        entries=_dated(entries, pattern, language or declared, _clock(page, timezone)),
+        next_url=find_next(tree, pattern.next_page, page.url, base),
+        language=declared,
+        pattern=pattern,
+        evidence=evidence,
+    )
+
+
+def _read_by_hand(records: Sequence[LexborNode], read_record: ReadRecord, base: str) -> list[Entry]:
+    entries = []
+    for record in records:
+        tag = BeautifulSoup(record.html or "", "html.parser").find(True)
+        if isinstance(tag, Tag) and (entry := read_record(tag)) is not None:
+            entries.append(replace(entry, url=absolute(entry.url, base)))
+    return entries
+
+
+def _dated(
+    entries: Sequence[Entry], pattern: ListingPattern, language: str | None, clock: datetime | None
+) -> tuple[Entry, ...]:
+    """The entries with their dates, read as one column; a date already read by hand stays."""
+    readings = read_column(
+        [entry.published_raw if entry.published is None else None for entry in entries],
+        language=language,
+        date_format=pattern.date_format,
+        clock=clock,
+    )
+    return tuple(
+        entry
+        if reading.value is None
+        else replace(
+            entry,
+            published=reading.value,
+            published_precision=reading.precision,
+            published_relative=reading.relative,
+        )
+        for entry, reading in zip(entries, readings, strict=True)
+    )
+
+
+def _declared_language(tree: LexborHTMLParser) -> str | None:
+    root = tree.root
+    declared = (root.attributes.get("lang") or "").strip() if root else ""
+    return declared.replace("_", "-") or None
+
+
+def _clock(page: Page, timezone: str | None) -> datetime | None:
+    if page.fetched_at is None:
+        return None
+    local = page.fetched_at.astimezone(ZoneInfo(timezone or "UTC"))
+    return local.replace(tzinfo=None)

@@ -1,0 +1,93 @@
+"""The tree of a page: parsing it, the text of a node as a reader sees it, addresses made absolute.
+
+The only place that says what text is: a block element ends a word, a script says nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+from urllib.parse import urljoin, urlsplit
+
+from selectolax.lexbor import LexborHTMLParser, LexborNode
+
+# The HTML5 algorithm looks up the stack of open elements at most tags, so that its cost grows with
+# the square of the depth: 40,000 nested elements take seconds, a million take hours.
+MAX_DEPTH: Final = 5_000
+_FEW_TAGS: Final = 2 * MAX_DEPTH
+_TAG: Final = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)[^>]*?(/?)>")
+# Elements without an end tag, or whose end tag may be left out; inline ones do not cost.
+_UNNESTED: Final = frozenset(
+    ["area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr", "p", "li", "dt", "dd", "tr", "td", "th", "thead", "tbody", "tfoot", "option", "optgroup", "rt", "rp", "a", "b", "i", "em", "strong", "u", "s", "small", "font", "code", "tt", "big", "nobr", "strike"]
+)
+
+_SILENT: Final = frozenset(
+    ["script", "style", "noscript", "template", "svg", "iframe", "select", "head"]
+)
+_INLINE: Final = frozenset(
+    ["a", "abbr", "acronym", "b", "bdi", "bdo", "big", "cite", "code", "del", "dfn", "em", "font", "i", "ins", "kbd", "mark", "nobr", "q", "s", "samp", "small", "span", "strike", "strong", "sub", "sup", "time", "tt", "u", "var", "wbr", "-text"]
+)
+
+
+class TooDeep(ValueError):
+    """The page nests elements deeper than any page that people write."""
+
+
+def parse(text: str) -> LexborHTMLParser:
+    """The tree of a page, as browsers build it.  Raises ``TooDeep``."""
+    if text.count("<") > _FEW_TAGS and _depth(text) > MAX_DEPTH:
+        raise TooDeep(f"elements nested more than {MAX_DEPTH} deep")
+    # Text cut out of bytes may hold lone surrogates, which have no UTF-8 form.
+    return LexborHTMLParser(text.encode("utf-8", "replace"))
+
+
+def _depth(text: str) -> int:
+    depth = deepest = 0
+    for closing, name, empty in _TAG.findall(text):
+        if empty or name.lower() in _UNNESTED:
+            continue
+        depth += -1 if closing else 1
+        deepest = max(deepest, depth)
+        depth = max(depth, 0)
+    return deepest
+
+
+def text_of(node: LexborNode) -> str:
+    """The text of a node as a reader sees it, white space folded."""
+    child = node.first_child
+    if child is None or (child.next is None and child.is_text_node):
+        return " ".join(node.text(deep=True).split())
+    parts: list[str] = []
+    stack: list[LexborNode | str] = [node]
+    while stack:  # not recursive: a page may nest deeper than Python does
+        item = stack.pop()
+        if isinstance(item, str):
+            parts.append(item)
+        elif item.is_text_node:
+            parts.append(item.text_content or "")
+        elif item.is_element_node and item.tag not in _SILENT:
+            inline = item.tag in _INLINE
+            if not inline:
+                parts.append(" ")
+                stack.append(" ")
+            stack.extend(reversed(list(item.iter(include_text=True))))
+    return " ".join("".join(parts).split())
+
+
+def base_url(tree: LexborHTMLParser, url: str) -> str:
+    """What relative addresses of a page are relative to: its ``<base href>``, or its own address."""
+    base = tree.css_first("base[href]")
+    return absolute((base.attributes.get("href") if base else None) or "", url) or url
+
+
+def absolute(href: str | None, base: str) -> str | None:
+    """An address made absolute; ``None`` when it is none that HTTP can fetch."""
+    if href is None:
+        return None
+    try:
+        url = urljoin(base, href.strip())
+        parts = urlsplit(url)
+        host = parts.hostname
+    except ValueError:
+        return None
+    return url if parts.scheme.lower() in ("http", "https") and host else None

@@ -1,0 +1,74 @@
+"""Look at one page: fetch it politely or open it from disk, and read it as a source would."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import scrapy
+from scrapy.crawler import CrawlerProcess
+from scrapy.http import Response
+from scrapy.settings import Settings
+from twisted.python.failure import Failure as TwistedFailure
+
+from harvester.page import Page
+from harvester.parsers.listing import Listing, read
+from harvester.spider import ListingSpider
+from pipelines.identity import host_of
+
+
+class PeekError(Exception):
+    """The page cannot be had; the message says why."""
+
+
+def get(target: str, url: str | None, settings: Settings) -> Page:
+    """The page at an address, or in a file.  Raises ``PeekError``."""
+    if not target.lower().startswith(("http://", "https://")):
+        try:
+            return Page(url or Path(target).absolute().as_uri(), Path(target).read_bytes())
+        except OSError as error:
+            raise PeekError(f"{target}: {error.strerror}; give a file or an http address") from error
+    process = CrawlerProcess(settings)
+    crawler = process.create_crawler(_OnePage)
+    process.crawl(crawler, url=target)
+    process.start()
+    spider: Any = crawler.spider
+    if spider.page is None:
+        raise PeekError(f"{target}: {spider.trouble or 'no answer'}")
+    page: Page = spider.page
+    return page
+
+
+def read_as(page: Page, sources: Mapping[str, type[ListingSpider]], name: str | None) -> Listing:
+    """Read a page as the named source does, or the one whose site it is on, or by learning."""
+    for source, cls in sources.items():
+        own = {host_of(url) for url in cls.start_urls}
+        if source == name or (name is None and host_of(page.url) in own):
+            return cls().read(page)
+    return read(page)
+
+
+class _OnePage(scrapy.Spider):
+    """Fetches one address and keeps it."""
+
+    name = "peek"
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self.start_urls = [url]
+        self.page: Page | None = None
+        self.trouble: str | None = None
+
+    async def start(self) -> Any:
+        for url in self.start_urls:
+            yield scrapy.Request(url, callback=self.keep, errback=self.fail)
+
+    def keep(self, response: Response) -> None:
+        content_type = (response.headers.get("Content-Type") or b"").decode("latin-1")
+        headers = {"content-type": content_type}
+        self.page = Page(response.url, response.body, response.status, headers, datetime.now(UTC))
+
+    def fail(self, failure: TwistedFailure) -> None:
+        self.trouble = str(failure.value) or type(failure.value).__name__

@@ -1,0 +1,57 @@
+"""Progress on a terminal: pages and entries of each source, with their rates.  Silent elsewhere."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from rich.console import Console
+from rich.progress import Progress as Bars
+from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+from scrapy import signals
+
+if TYPE_CHECKING:
+    from scrapy.crawler import Crawler
+
+
+class Progress:
+    """Listens to crawlers; a context manager."""
+
+    def __init__(self, *, enabled: bool) -> None:
+        self._bars = Bars(
+            SpinnerColumn(),
+            TextColumn("{task.description:<16}"),
+            TextColumn("{task.completed:>6.0f} pages"),
+            TextColumn("{task.fields[entries]:>7} entries"),
+            TextColumn("{task.speed!s:.4} pages/s"),
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+            disable=not enabled,
+            transient=True,
+        )
+
+    def watch(self, name: str, crawler: Crawler) -> None:
+        """Show a line for this crawler."""
+        task = self._bars.add_task(name, total=None, entries=0)
+        entries = 0
+
+        def page(**_: Any) -> None:
+            self._bars.update(task, advance=1)
+
+        def entry(**_: Any) -> None:
+            nonlocal entries
+            entries += 1
+            self._bars.update(task, entries=entries)
+
+        if not self._bars.disable:
+            crawler.signals.connect(page, signals.response_received, weak=False)
+            crawler.signals.connect(entry, signals.item_scraped, weak=False)
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()

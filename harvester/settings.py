@@ -1,0 +1,50 @@
+"""Scrapy settings: polite to the sites, safe for the machine.  Each says why it is not the default."""
+
+import os
+
+from pipelines.version import VERSION
+
+BOT_NAME = "harvester"
+SPIDER_MODULES = ["harvester.spiders"]
+NEWSPIDER_MODULE = "harvester.spiders"
+
+# Where the data set lies; `harvester ... --output DIR` and `scrapy crawl -s HARVESTER_OUTPUT=DIR` set it.
+HARVESTER_OUTPUT = os.environ.get("HARVESTER_OUTPUT", "output")
+
+# Polite: say who asks, obey robots.txt, one request at a time with a pause.
+USER_AGENT = os.environ.get("HARVESTER_USER_AGENT", f"Harvester/{VERSION} (news archive; Scrapy)")
+ROBOTSTXT_OBEY = True
+CONCURRENT_REQUESTS_PER_DOMAIN = 1
+DOWNLOAD_DELAY = 1.0
+# The machine itself needs no pause: tests, the demo, a local mirror.
+_LOOPBACK = {"concurrency": 8, "delay": 0.0, "jitter": 0.0}
+DOWNLOAD_SLOTS = dict.fromkeys(("127.0.0.1", "localhost", "::1", "[::1]"), _LOOPBACK)
+
+# Safe: certificates are checked, sizes and times are bounded, nothing listens.
+DOWNLOAD_VERIFY_CERTIFICATES = True
+DOWNLOAD_MAXSIZE = 32 * 1024 * 1024
+DOWNLOAD_WARNSIZE = 0
+DOWNLOAD_TIMEOUT = 60
+RETRY_TIMES = 2
+REDIRECT_MAX_TIMES = 5
+TELNETCONSOLE_ENABLED = False
+REMOTE_CONTROL_ENABLED = False
+DOWNLOAD_HANDLERS = {"file": None, "ftp": None, "s3": None, "data": None}
+# A page that reloads itself every minute would be fetched for ever.
+METAREFRESH_ENABLED = False
+# Archives must be readable wherever they are replayed: gzip is, brotli and zstd may not be.
+DEFAULT_REQUEST_HEADERS = {
+    "Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+    "Accept-Encoding": "gzip, deflate",
+}
+
+# An entry is known only once its page is archived, and lost only when its run is not published.
+DOWNLOADER_MIDDLEWARES = {"harvester.recorder.Recorder": 1000}
+ITEM_PIPELINES = {"pipelines.item_pipeline.PublishPipeline": 900}
+EXTENSIONS = {"harvester.replay.RecoverOnStart": 0}
+
+# Scrapy starts this many tasks for every page, whatever the page yields; the pipeline only collects.
+CONCURRENT_ITEMS = 1
+# Its line for every item costs more than reading it.
+LOG_LEVEL = "INFO"
+FEED_EXPORT_ENCODING = "utf-8"

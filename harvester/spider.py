@@ -1,0 +1,282 @@
+"""ListingSpider: fetch a listing page, read it, follow it.  A source is a subclass of a few lines.
+
+    name, start_urls, language, timezone        always
+    pattern                                      where the markup is known; learned otherwise
+    read_record(tag)                             where single records need a person's hand
+
+The spider only yields: entries as items, next pages as requests.  What to keep of them is decided in
+``pipelines``, what to fetch next in ``paging``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass, fields
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+
+import scrapy
+from bs4 import Tag
+from scrapy import signals
+from scrapy.http import Request, Response
+from scrapy.spidermiddlewares.httperror import HttpError
+from twisted.python.failure import Failure as TwistedFailure
+
+from harvester import paging
+from harvester.page import Page
+from harvester.paging import Chain, Follow, StopReason
+from harvester.parsers.listing import Listing, read
+from harvester.parsers.pattern import ListingPattern
+from pipelines.entry import Entry, Sighting
+from pipelines.identity import host_of
+from pipelines.ledger import Course, Failure, Fault, PageSeen, Stop
+from pipelines.run import Run, Scope
+
+if TYPE_CHECKING:
+    from scrapy.crawler import Crawler
+
+    from harvester.archive import ArchiveWriter
+    from pipelines.publish import Report
+
+# Where the recorder leaves the evidence of an answer in ``request.meta``.
+EVIDENCE = "harvester_evidence"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Where an answer is archived, and when it came."""
+
+    run_id: str
+    warc_file: str
+    warc_record_id: str
+    fetched_at: datetime
+
+
+class OutputError(Exception):
+    """What was fetched cannot be written down; without its evidence a page is not read."""
+
+
+class Memory(Protocol):
+    """What the data set remembers; the item pipeline gives it to the spider."""
+
+    def read_whole(self, start_url: str) -> bool:
+        """Whether the last run from this address left nothing unread."""
+
+    def all_known(self, page: Sequence[Sighting]) -> bool:
+        """Whether a page shows only what is stored, unchanged."""
+
+
+class ListingSpider(scrapy.Spider):
+    """A source: a listing and how it is read.
+
+    Arguments, as ``scrapy crawl NAME -a key=value`` gives them: ``start_url`` (several are divided by
+    blanks), ``since`` and ``until`` (ISO days, both included), ``max_pages`` for each start address,
+    ``full`` (read on past pages on which everything is known).
+    """
+
+    language: ClassVar[str | None] = None
+    timezone: ClassVar[str] = "UTC"
+    pattern: ClassVar[ListingPattern | None] = None
+
+    def __init__(
+        self,
+        start_url: str | Sequence[str] | None = None,
+        since: str | date | None = None,
+        until: str | date | None = None,
+        max_pages: str | int | None = None,
+        full: str | bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if start_url:
+            self.start_urls = start_url.split() if isinstance(start_url, str) else list(start_url)
+        self.scope = Scope(
+            start_urls=tuple(dict.fromkeys(self.start_urls)),
+            since=_day("since", since),
+            until=_day("until", until),
+            max_pages=_count("max_pages", max_pages),
+            full=str(full).lower() in ("1", "true", "yes"),
+        )
+        self.hosts = frozenset(host_of(url) for url in (*type(self).start_urls, *self.scope.start_urls))
+        self.run: Run | None = None
+        self.archive: ArchiveWriter | None = None
+        self.memory: Memory | None = None
+        self.recovered: list[Report] = []
+        self.report: Report | None = None
+        self.error: Exception | None = None
+        self._pages: list[PageSeen] = []
+        self._stops: dict[str, Stop] = {}
+        self._failures: list[Failure] = []
+
+    @classmethod
+    def from_crawler(cls, crawler: Crawler, *args: Any, **kwargs: Any) -> Self:
+        """Scrapy's door; errors in callbacks are heard, so that they reach the ledger."""
+        spider = super().from_crawler(crawler, *args, **kwargs)
+        crawler.signals.connect(spider.broke, signals.spider_error)
+        return spider
+
+    def read_record(self, tag: Tag) -> Entry | None:
+        """Override to read a record by hand; see ``parsers.listing.read``."""
+        raise NotImplementedError
+
+    def read(self, page: Page) -> Listing:
+        """Read one listing page of this source.  Pure but for what a subclass makes of it."""
+        by_hand = type(self).read_record is not ListingSpider.read_record
+        return read(
+            page,
+            self.pattern,
+            language=self.language,
+            timezone=self.timezone,
+            read_record=self.read_record if by_hand else None,
+        )
+
+    def look(self, page: Page, evidence: Evidence, scope: Scope) -> Look:
+        """Read a page and say where each of its entries was seen; live runs and replays alike."""
+        listing = self.read(page)
+        sightings = [
+            Sighting(
+                **{name: getattr(entry, name) for name in _ENTRY_FIELDS},
+                source=self.name,
+                language=listing.language or self.language,
+                page_url=page.url,
+                position=position,
+                fetched_at=evidence.fetched_at,
+                run_id=evidence.run_id,
+                warc_file=evidence.warc_file,
+                warc_record_id=evidence.warc_record_id,
+            )
+            for position, entry in enumerate(listing.entries)
+            if scope.covers(entry)
+        ]
+        seen = PageSeen(
+            url=page.url,
+            fetched_at=evidence.fetched_at,
+            status=page.status,
+            records=len(listing.entries),
+            entries=len(sightings),
+            unread_dates=sum(e.published is None and bool(e.published_raw) for e in listing.entries),
+            warc_file=evidence.warc_file,
+            warc_record_id=evidence.warc_record_id,
+        )
+        return Look(listing, sightings, seen)
+
+    async def start(self) -> AsyncIterator[Any]:
+        """One chain of pages for each start address."""
+        for url in self.scope.start_urls:
+            yield self._request(url, Chain(url))
+
+    def _request(self, url: str, chain: Chain) -> Request:
+        # Cycles are for ``paging`` to see and to name, not for Scrapy to drop without a word.
+        return Request(
+            url,
+            callback=self.parse,
+            errback=self.failed,
+            cb_kwargs={"chain": chain},
+            dont_filter=True,
+        )
+
+    def parse(self, response: Response, chain: Chain | None = None) -> Iterator[Any]:
+        """Read a page: yield its entries, then the request for the next page, if any."""
+        chain = chain or Chain(response.url)
+        # Until the page is read to its end, this is what happened to it.
+        self._stop(chain, StopReason.FAILED)
+        evidence = response.meta.get(EVIDENCE) or Evidence("", "", "", datetime.now(UTC))
+        content_type = (response.headers.get("Content-Type") or b"").decode("latin-1")
+        page = Page(
+            response.url,
+            response.body,
+            response.status,
+            {"content-type": content_type},
+            evidence.fetched_at,
+        )
+        look = self.look(page, evidence, self.scope)
+        self._pages.append(look.seen)
+        yield from look.sightings
+        step = paging.decide(
+            look.listing.entries,
+            look.listing.next_url,
+            chain,
+            self.scope,
+            all_known=self._all_known(chain, look.sightings),
+            same_site=host_of(look.listing.next_url or "") in self.hosts | {host_of(response.url)},
+        )
+        chain.saw(response.url, look.listing.entries)
+        if isinstance(step, Follow):
+            self._stops.pop(chain.start_url, None)
+            yield self._request(step.url, chain)
+            return
+        self._stop(chain, step.reason)
+        if step.reason is StopReason.NO_ENTRIES:
+            self._failures.append(Failure(url=response.url, reason="; ".join(look.listing.evidence)))
+
+    def _all_known(self, chain: Chain, sightings: Sequence[Sighting]) -> bool:
+        if self.memory is None or self.scope.full or not self.memory.read_whole(chain.start_url):
+            return False
+        return self.memory.all_known(sightings)
+
+    def failed(self, failure: TwistedFailure) -> None:
+        """A page that could not be had ends its chain."""
+        request: Request = failure.request  # type: ignore[attr-defined]
+        chain: Chain = request.cb_kwargs["chain"]
+        self._stop(chain, StopReason.FAILED)
+        error = failure.value
+        reason = f"HTTP {error.response.status}" if isinstance(error, HttpError) else _said(error)
+        fault = Fault.OUTPUT if isinstance(error, OutputError) else Fault.SOURCE
+        self._failures.append(Failure(url=request.url, reason=reason, fault=fault))
+
+    def broke(self, failure: TwistedFailure, response: Response) -> None:
+        """Reading a page raised: a bug here or in the source's file."""
+        self._failures.append(Failure(url=response.url, reason=_said(failure.value), fault=Fault.BUG))
+
+    def _stop(self, chain: Chain, reason: StopReason) -> None:
+        self._stops[chain.start_url] = Stop(
+            start_url=chain.start_url, reason=reason.value, whole=reason.whole
+        )
+
+    def finish(self) -> Course:
+        """Make the archive durable and say how the run went; a chain without an end was interrupted."""
+        if self.archive is not None:
+            self.archive.close()
+        broken = StopReason.INTERRUPTED
+        stops = [
+            self._stops.get(url) or Stop(start_url=url, reason=broken.value, whole=broken.whole)
+            for url in self.scope.start_urls
+        ]
+        return Course(pages=tuple(self._pages), stops=tuple(stops), failures=tuple(self._failures))
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A page that was read: the listing, its entries inside the window, its line in the ledger."""
+
+    listing: Listing
+    sightings: list[Sighting]
+    seen: PageSeen
+
+
+_ENTRY_FIELDS = tuple(field.name for field in fields(Entry))
+
+
+def _said(error: BaseException | None) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def _day(name: str, value: str | date | None) -> date | None:
+    if value is None or isinstance(value, date):
+        return value
+    try:
+        return date.fromisoformat(value)
+    except ValueError:
+        raise ValueError(f"{name}={value!r} is no day; write it as 2011-07-31") from None
+
+
+def _count(name: str, value: str | int | None) -> int | None:
+    if value is None:
+        return None
+    try:
+        count = int(value)
+    except ValueError:
+        count = 0
+    if count < 1:
+        raise ValueError(f"{name}={value!r} is no number of pages; write 1 or more")
+    return count

@@ -1,0 +1,1 @@
+"""One file, one source.  Nothing else lives here."""

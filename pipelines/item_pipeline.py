@@ -1,0 +1,93 @@
+"""The Scrapy item pipeline: collects a crawl's entries and publishes them when it ends.
+
+It opens a run before the first request (lock, run id, what is known already) and closes it after the
+last.  It does not import Scrapy: a pipeline is a class with three methods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+from pipelines import ledger
+from pipelines.dataset import Dataset
+from pipelines.dedupe import Decision, Judge, Verdict
+from pipelines.entry import Sighting
+from pipelines.normalize import normalize
+from pipelines.publish import publish
+from pipelines.run import Run, next_run_id
+
+
+class PublishPipeline:
+    """One run of one source.  Items that are no sightings pass through untouched."""
+
+    def __init__(self, crawler: Any) -> None:
+        self._crawler = crawler
+        self._dataset = Dataset(Path(crawler.settings["HARVESTER_OUTPUT"]))
+        self._sightings: list[Sighting] = []
+        self._held = ExitStack()
+        self._run: Run | None = None
+
+    @classmethod
+    def from_crawler(cls, crawler: Any) -> Self:
+        return cls(crawler)
+
+    def open_spider(self) -> None:
+        """Take the source's lock and give the spider its run.  Raises before anything is fetched."""
+        spider = self._crawler.spider
+        dataset, source = self._dataset, spider.name
+        self._held.enter_context(dataset.lock(source))
+        now = datetime.now(UTC)
+        archived = (path.name.partition(".")[0] for path in dataset.archive_folder(source).glob("*"))
+        taken = {*archived, *ledger.run_ids(dataset, source)}
+        self._run = Run(
+            run_id=next_run_id(source, now, taken),
+            source=source,
+            started=now,
+            hosts=spider.hosts,
+            scope=spider.scope,
+        )
+        spider.run = self._run
+        spider.memory = _Memory(dataset, self._run)
+
+    def process_item(self, item: Any) -> Any:
+        """Keep a sighting for the publish."""
+        if isinstance(item, Sighting):
+            self._sightings.append(item)
+        return item
+
+    def close_spider(self) -> None:
+        """Publish; the report, or the error that prevented it, is left with the spider."""
+        if self._run is None:  # never opened: locked, or not writable
+            return
+        spider = self._crawler.spider
+        with self._held:
+            try:
+                spider.report = publish(self._dataset, self._run, self._sightings, spider.finish())
+            except Exception as error:
+                spider.error = error
+                raise
+
+
+class _Memory:
+    """What the data set remembers of a source, loaded when it is first asked."""
+
+    def __init__(self, dataset: Dataset, run: Run) -> None:
+        self._dataset = dataset
+        self._run = run
+        self._judge: Judge | None = None
+
+    def read_whole(self, start_url: str) -> bool:
+        """Whether the last run from this address left nothing unread."""
+        return ledger.last_read_whole(self._dataset, self._run.source, start_url)
+
+    def all_known(self, page: Sequence[Sighting]) -> bool:
+        """Whether a page, in the order of reading, adds nothing to the data set."""
+        if self._judge is None:
+            self._judge = Judge(self._dataset.records(self._run.source), self._run.hosts)
+        normal = [n for s in page if isinstance(n := normalize(s), Sighting)]
+        verdicts = [d.verdict for d in self._judge.page(normal) if isinstance(d, Decision)]
+        return all(verdict in (Verdict.SEEN, Verdict.REPEAT) for verdict in verdicts)

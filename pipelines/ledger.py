@@ -1,0 +1,147 @@
+"""The ledger: one JSON file per run that says what was asked, seen, stored, refused, and why it ended.
+
+Its counts add up: ``entries = new + repeats + revised + seen + rejected``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import date, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from pipelines.dataset import Damaged, Dataset
+from pipelines.run import Mode, Scope, run_started
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageSeen:
+    """One listing page as it was read: how many records it printed, and how many the window let in."""
+
+    url: str
+    fetched_at: datetime
+    status: int
+    records: int
+    entries: int
+    unread_dates: int
+    warc_file: str
+    warc_record_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stop:
+    """Why the pages of one start address ended.  ``whole`` when nothing asked for was left unread."""
+
+    start_url: str
+    reason: str
+    whole: bool
+
+
+class Fault(StrEnum):
+    """Where a failure comes from."""
+
+    SOURCE = "source"
+    OUTPUT = "output"
+    BUG = "bug"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A page that could not be had or read."""
+
+    url: str
+    reason: str
+    fault: Fault = Fault.SOURCE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """How a run went before anything was stored: its pages, its ends, its failures."""
+
+    pages: tuple[PageSeen, ...] = ()
+    stops: tuple[Stop, ...] = ()
+    failures: tuple[Failure, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """What became of the entries of a run."""
+
+    entries: int = 0
+    new: int = 0
+    repeats: int = 0
+    revised: int = 0
+    seen: int = 0
+    rejected: int = 0
+
+    def __post_init__(self) -> None:
+        if self.entries != self.new + self.repeats + self.revised + self.seen + self.rejected:
+            raise AssertionError(f"entries were lost between reading and storing: {self}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ledger:
+    """Everything that one run leaves behind besides rows and pages."""
+
+    run_id: str
+    source: str
+    mode: Mode
+    started: datetime
+    finished: datetime
+    version: str
+    asked: Scope
+    course: Course
+    counts: Counts
+    rows: int
+    rejected: tuple[dict[str, Any], ...] = ()
+    replayed: tuple[str, ...] = field(default=())
+
+
+def write(dataset: Dataset, ledger: Ledger) -> Path:
+    """Write a run's ledger, all or nothing."""
+    path = dataset.ledger_file(ledger.run_id)
+    text = json.dumps(asdict(ledger), default=_plain, ensure_ascii=False, indent=1)
+    with dataset.replacing(path) as staged:
+        staged.write_text(text + "\n", encoding="utf-8")
+    return path
+
+
+def exists(dataset: Dataset, run_id: str) -> bool:
+    """Whether a run was brought to its end."""
+    return dataset.ledger_file(run_id).exists()
+
+
+def run_ids(dataset: Dataset, source: str) -> list[str]:
+    """The runs of a source that have a ledger, oldest first."""
+    found = (dataset.root / "runs").glob(f"*Z-{source}.json")
+    return sorted(path.stem for path in found if run_started(path.stem))
+
+
+def last_read_whole(dataset: Dataset, source: str, start_url: str) -> bool:
+    """Whether the last run that read this start address left nothing unread.
+
+    Only then does "everything on this page is known" mean that everything after it is known too.
+    """
+    for run_id in reversed(run_ids(dataset, source)):
+        for stop in _stops(dataset.ledger_file(run_id)):
+            if stop["start_url"] == start_url:
+                return bool(stop["whole"])
+    return False
+
+
+def _stops(path: Path) -> Iterator[dict[str, Any]]:
+    try:
+        ledger = json.loads(path.read_text(encoding="utf-8"))
+        if ledger["mode"] != "replay":
+            yield from ledger["course"]["stops"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Damaged(f"{path}: not a ledger ({error}); move it away and run again") from error
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, date):
+        return value.isoformat()
+    raise TypeError(type(value).__name__)

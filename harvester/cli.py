@@ -13,13 +13,15 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
-import click
 import typer
 
 from pipelines.version import VERSION
 
 if TYPE_CHECKING:
     from harvester.crawl import Outcome
+
+# The base of all of Typer's complaints about arguments; where it lives differs between versions.
+UsageError: Any = typer.BadParameter.__base__
 
 app = typer.Typer(
     name="harvester",
@@ -62,10 +64,10 @@ def crawl(
     settings = project_settings(output, verbose=verbose)
     chosen = _chosen(names, all_, sources(settings))
     if start_url and len(chosen) > 1:
-        raise click.UsageError("--start-url belongs to one source; name just that one")
+        raise typer.BadParameter("--start-url belongs to one source; name just that one")
     for url in start_url or ():
         if not url.lower().startswith(("http://", "https://")):
-            raise click.UsageError(f"--start-url {url!r} does not begin with http:// or https://")
+            raise typer.BadParameter(f"--start-url {url!r} does not begin with http:// or https://")
     _warn_of_demo(Path(settings["HARVESTER_OUTPUT"]), start_url)
     arguments = {
         "start_url": start_url,
@@ -112,11 +114,11 @@ def replay(
     files: dict[str, list[Path]] = {}
     for path in warc or ():
         if not path.is_file():
-            raise click.UsageError(f"--warc {path}: no such file")
+            raise typer.BadParameter(f"--warc {path}: no such file")
         # A file of ours names its source; for one from elsewhere it must be said.
         source = chosen[0] if len(chosen) == 1 else read_run(path, "").source
         if source not in known:
-            raise click.UsageError(f"{path} does not say which source it is of; name the source")
+            raise typer.BadParameter(f"{path} does not say which source it is of; name the source")
         if source in chosen:
             files.setdefault(source, []).append(path)
     if not warc:
@@ -126,7 +128,7 @@ def replay(
                 files[source] = found
     if not files:
         what = f"run {run}" if run else "archived run of " + ", ".join(chosen)
-        raise click.UsageError(f"no {what} in {kept.root / 'archive'}")
+        raise typer.BadParameter(f"no {what} in {kept.root / 'archive'}")
     outcomes = []
     for source, paths in files.items():
         try:
@@ -184,7 +186,7 @@ def peek(
     settings = project_settings(None)
     known = sources(settings)
     if source is not None and source not in known:
-        raise click.UsageError(f"no source {source!r}; known are {', '.join(known)}")
+        raise typer.BadParameter(f"no source {source!r}; known are {', '.join(known)}")
     try:
         page = get(target, url, settings)
     except PeekError as error:
@@ -236,26 +238,25 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
     try:
         code = app(list(arguments) if arguments is not None else None, standalone_mode=False)
-    except click.ClickException as error:
-        hint = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "harvester"
-        _complain(f"{error.format_message()} (see `{hint} --help`)")
+    except UsageError as error:
+        _complain(f"{error.format_message()} (see `harvester --help`)")
         code = 64
     except DatasetError as error:
         from harvester.crawl import exit_of
 
         _complain(str(error))
         code = exit_of(error)
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         code = 130
     sys.exit(int(code or 0))
 
 
 def _chosen(names: Sequence[str] | None, all_: bool, known: dict[str, Any]) -> list[str]:
     if not names and not all_:
-        raise click.UsageError(f"name a source or say --all; known are {', '.join(known)}")
+        raise typer.BadParameter(f"name a source or say --all; known are {', '.join(known)}")
     for name in names or ():
         if name not in known:
-            raise click.UsageError(f"no source {name!r}; known are {', '.join(known)}")
+            raise typer.BadParameter(f"no source {name!r}; known are {', '.join(known)}")
     return list(dict.fromkeys(names or known))
 
 
@@ -263,7 +264,7 @@ def _day(option: str, text: str | None) -> date | None:
     try:
         return date.fromisoformat(text) if text else None
     except ValueError:
-        raise click.UsageError(f"{option} {text!r} is no day; write it as 2011-07-31") from None
+        raise typer.BadParameter(f"{option} {text!r} is no day; write it as 2011-07-31") from None
 
 
 def _archive_root(given: Path | None, output: Path, default: str) -> Path:

@@ -8,7 +8,7 @@ BOT_NAME = "harvester"
 SPIDER_MODULES = ["harvester.spiders"]
 NEWSPIDER_MODULE = "harvester.spiders"
 
-# Where the data set lies; `harvester ... --output DIR` and `scrapy crawl -s HARVESTER_OUTPUT=DIR` set it.
+# Where the data set lies; `--output DIR` or `scrapy crawl -s HARVESTER_OUTPUT=DIR` set it.
 HARVESTER_OUTPUT = os.environ.get("HARVESTER_OUTPUT", "output")
 
 # Polite: say who asks, obey robots.txt, one request at a time with a pause.

@@ -38,6 +38,8 @@ class PublishPipeline:
     def open_spider(self) -> None:
         """Take the source's lock and give the spider its run.  Raises before anything is fetched."""
         spider = self._crawler.spider
+        if not hasattr(spider, "scope"):  # no source, but a spider with another errand
+            return
         dataset, source = self._dataset, spider.name
         self._held.enter_context(dataset.lock(source))
         now = datetime.now(UTC)
@@ -61,7 +63,7 @@ class PublishPipeline:
 
     def close_spider(self) -> None:
         """Publish; the report, or the error that prevented it, is left with the spider."""
-        if self._run is None:  # never opened: locked, or not writable
+        if self._run is None:  # not opened: no source, locked, not writable
             return
         spider = self._crawler.spider
         with self._held:

@@ -251,12 +251,14 @@ class _Reader:
             # Only where a four-digit year is printed: "March 11" would pass for March 2011.
             if _YEAR.search(text) and (found := self._ask(text, "month")):
                 return _date(found.year, found.month, 1, (0, 0, 0), "month")
-        if clock and (found := self._dateparser(text, PARSERS=["relative-time"], RELATIVE_BASE=clock)):
-            # Weeks and months ago do not name a day.
-            if abs(clock - found) < timedelta(days=7):
-                day = found.replace(hour=0, minute=0, second=0, microsecond=0)
-                return Reading(day, "day", relative=True)
-        return UNREAD
+        if clock is None:
+            return UNREAD
+        found = self._dateparser(text, PARSERS=["relative-time"], RELATIVE_BASE=clock)
+        # Weeks and months ago do not name a day.
+        if found is None or abs(clock - found) >= timedelta(days=7):
+            return UNREAD
+        day = found.replace(hour=0, minute=0, second=0, microsecond=0)
+        return Reading(day, "day", relative=True)
 
     def _ask(
         self,

@@ -16,12 +16,18 @@ from harvester.parsers.tree import absolute, text_of
 
 _DECLARED: Final = "link[rel~=next][href], a[rel~=next][href]"
 _CLASSED: Final = (
-    "a.next[href], .next > a[href], a.nextpostslink[href], .pager-next a[href], .pager__item--next a[href],"
-    " .pagination-next a[href], a.pagination-next[href], .nav-previous a[href]"
+    "a.next[href], .next > a[href], a.nextpostslink[href], .pager-next a[href],"
+    " .pager__item--next a[href], .pagination-next a[href], a.pagination-next[href], .nav-previous a[href]"
 )
 _PAGER: Final = re.compile(r"\bpag(?:er|ination|inator|ing|e-?nav|e-numbers)", re.IGNORECASE)
 _WORDS: Final = frozenset(
-    ["next", "next page", "older", "older posts", "older entries", "наступная", "наступная старонка", "далей", "следующая", "далее", "следующая страница", "вперед", "наступна", "далі", "weiter", "nächste", "nächste seite", "suivant", "suivante", "page suivante", "siguiente", "página siguiente", "próxima", "próximo", "seguinte", "następna", "dalej", "další", "ďalšie", "następny", "successiva", "successivo", "avanti", "volgende", "nästa", "neste", "næste", "seuraava", "următoarea", "sonraki", "下一页", "下一頁", "下页", "次へ", "次のページ", "다음", "التالي", "הבא", "›", "»", "→", ">", ">>"]  # noqa: RUF001
+    (
+        "next|next page|older|older posts|older entries|наступная|наступная старонка|далей"
+        "|следующая|далее|следующая страница|вперед|наступна|далі|weiter|nächste|nächste seite"
+        "|suivant|suivante|page suivante|siguiente|página siguiente|próxima|próximo|seguinte"
+        "|następna|dalej|další|ďalšie|następny|successiva|successivo|avanti|volgende|nästa"
+        "|neste|næste|seuraava|următoarea|sonraki|下一页|下一頁|下页|次へ|次のページ|다음|التالي|הבא|›|»|→|>|>>"
+    ).split("|")
 )
 _EDGES: Final = " \t»›→>|·"  # noqa: RUF001 -- arrows as pagers print them
 
@@ -52,11 +58,8 @@ def _worded(tree: LexborHTMLParser) -> list[LexborNode]:
 
 def _says_next(link: LexborNode) -> bool:
     label = link.attributes.get("aria-label") or link.attributes.get("title") or ""
-    for text in (text_of(link), label):
-        text = text.casefold()
-        if text in _WORDS or text.strip(_EDGES) in _WORDS:
-            return True
-    return False
+    texts = (text_of(link).casefold(), label.casefold())
+    return any(text in _WORDS or text.strip(_EDGES) in _WORDS for text in texts)
 
 
 def _in_pager(link: LexborNode) -> bool:
@@ -64,9 +67,8 @@ def _in_pager(link: LexborNode) -> bool:
     for _ in range(5):
         if node is None:
             return False
-        attributes = node.attributes
-        named = f"{attributes.get('class') or ''} {attributes.get('id') or ''} {attributes.get('aria-label') or ''}"
-        if _PAGER.search(named):
+        names = (node.attributes.get(name) or "" for name in ("class", "id", "aria-label"))
+        if _PAGER.search(" ".join(names)):
             return True
         node = node.parent
     return False

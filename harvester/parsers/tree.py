@@ -18,15 +18,19 @@ _FEW_TAGS: Final = 2 * MAX_DEPTH
 _TAG: Final = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)[^>]*?(/?)>")
 # Elements without an end tag, or whose end tag may be left out; inline ones do not cost.
 _UNNESTED: Final = frozenset(
-    ["area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr", "p", "li", "dt", "dd", "tr", "td", "th", "thead", "tbody", "tfoot", "option", "optgroup", "rt", "rp", "a", "b", "i", "em", "strong", "u", "s", "small", "font", "code", "tt", "big", "nobr", "strike"]
-)
+    (
+    "area base br col embed hr img input link meta source track wbr p li dt dd tr td th thead"
+    " tbody tfoot option optgroup rt rp a b i em strong u s small font code tt big nobr strike"
+).split())
 
 _SILENT: Final = frozenset(
     ["script", "style", "noscript", "template", "svg", "iframe", "select", "head"]
 )
 _INLINE: Final = frozenset(
-    ["a", "abbr", "acronym", "b", "bdi", "bdo", "big", "cite", "code", "del", "dfn", "em", "font", "i", "ins", "kbd", "mark", "nobr", "q", "s", "samp", "small", "span", "strike", "strong", "sub", "sup", "time", "tt", "u", "var", "wbr", "-text"]
-)
+    (
+    "a abbr acronym b bdi bdo big cite code del dfn em font i ins kbd mark nobr q s samp small"
+    " span strike strong sub sup time tt u var wbr -text"
+).split())
 
 
 class TooDeep(ValueError):

@@ -26,7 +26,6 @@ UsageError: Any = typer.BadParameter.__base__
 app = typer.Typer(
     name="harvester",
     help="News listing pages into a data set that people can trust.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -239,7 +238,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     try:
         code = app(list(arguments) if arguments is not None else None, standalone_mode=False)
     except UsageError as error:
-        _complain(f"{error.format_message()} (see `harvester --help`)")
+        message = error.format_message().removeprefix("Invalid value: ")
+        _complain(f"{message} (see `harvester --help`)")
         code = 64
     except DatasetError as error:
         from harvester.crawl import exit_of
@@ -330,7 +330,9 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*head, box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in head:
+        table.add_column(name, no_wrap=True, overflow="ellipsis")
     for row in rows:
         table.add_row(*(Text(_printable(str(v)) if v is not None else "-") for v in row))
     Console().print(table)

@@ -39,6 +39,8 @@ class Exit(IntEnum):
     CONFIG = 78
 
 
+PUBLISH = "pipelines.item_pipeline.PublishPipeline"
+
 # The gravest of several outcomes speaks for the whole command.
 _GRAVITY = (
     Exit.BUG,
@@ -69,6 +71,8 @@ def project_settings(output: Path | None, *, verbose: bool = False) -> Settings:
     if output is not None:
         settings.set("HARVESTER_OUTPUT", str(output), priority="cmdline")
     settings.set("LOG_ENABLED", verbose, priority="cmdline")
+    alone = set(settings.getdict("ITEM_PIPELINES")) == {PUBLISH} and not settings.getdict("FEEDS")
+    settings.set("HARVESTER_BATCHES", alone, priority="cmdline")
     return settings
 
 

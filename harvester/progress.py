@@ -10,6 +10,8 @@ from rich.progress import Progress as Bars
 from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 from scrapy import signals
 
+from pipelines.entry import Batch
+
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler
 
@@ -38,9 +40,9 @@ class Progress:
         def page(**_: Any) -> None:
             self._bars.update(task, advance=1)
 
-        def entry(**_: Any) -> None:
+        def entry(item: Any, **_: Any) -> None:
             nonlocal entries
-            entries += 1
+            entries += len(item.sightings) if isinstance(item, Batch) else 1
             self._bars.update(task, entries=entries)
 
         if not self._bars.disable:

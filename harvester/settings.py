@@ -45,6 +45,9 @@ EXTENSIONS = {"harvester.replay.RecoverOnStart": 0}
 
 # Scrapy starts this many tasks for every page, whatever the page yields; the pipeline only collects.
 CONCURRENT_ITEMS = 1
+# Entries are single items, as feed exports and other pipelines expect them.  `harvester crawl`, where
+# nobody else listens, sends a page's entries as one: thirty items cost more than reading the page.
+HARVESTER_BATCHES = False
 # Its line for every item costs more than reading it.
 LOG_LEVEL = "INFO"
 FEED_EXPORT_ENCODING = "utf-8"

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 import scrapy
@@ -27,7 +28,7 @@ from harvester.page import Page
 from harvester.paging import Chain, Follow, StopReason
 from harvester.parsers.listing import Listing, read
 from harvester.parsers.pattern import ListingPattern
-from pipelines.entry import Entry, Sighting
+from pipelines.entry import Batch, Entry, Sighting
 from pipelines.identity import host_of
 from pipelines.ledger import Course, Failure, Fault, PageSeen, Stop
 from pipelines.run import Run, Scope
@@ -98,6 +99,7 @@ class ListingSpider(scrapy.Spider):
             full=str(full).lower() in ("1", "true", "yes"),
         )
         self.hosts = frozenset(host_of(url) for url in (*type(self).start_urls, *self.scope.start_urls))
+        self.batches = False
         self.run: Run | None = None
         self.archive: ArchiveWriter | None = None
         self.memory: Memory | None = None
@@ -113,6 +115,7 @@ class ListingSpider(scrapy.Spider):
         """Scrapy's door; errors in callbacks are heard, so that they reach the ledger."""
         spider = super().from_crawler(crawler, *args, **kwargs)
         crawler.signals.connect(spider.broke, signals.spider_error)
+        spider.batches = crawler.settings.getbool("HARVESTER_BATCHES")
         return spider
 
     def read_record(self, tag: Tag) -> Entry | None:
@@ -135,7 +138,7 @@ class ListingSpider(scrapy.Spider):
         listing = self.read(page)
         sightings = [
             Sighting(
-                **{name: getattr(entry, name) for name in _ENTRY_FIELDS},
+                **dict(zip(_ENTRY_FIELDS, _entry_values(entry), strict=True)),
                 source=self.name,
                 language=listing.language or self.language,
                 page_url=page.url,
@@ -191,7 +194,10 @@ class ListingSpider(scrapy.Spider):
         )
         look = self.look(page, evidence, self.scope)
         self._pages.append(look.seen)
-        yield from look.sightings
+        if self.batches:
+            yield Batch(tuple(look.sightings))
+        else:
+            yield from look.sightings
         step = paging.decide(
             look.listing.entries,
             look.listing.next_url,
@@ -255,6 +261,7 @@ class Look:
 
 
 _ENTRY_FIELDS = tuple(field.name for field in fields(Entry))
+_entry_values = attrgetter(*_ENTRY_FIELDS)
 
 
 def _said(error: BaseException | None) -> str:

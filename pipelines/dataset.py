@@ -20,6 +20,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -134,8 +135,9 @@ class Dataset:
         import pyarrow.parquet as pq
 
         rows = sorted(records, key=lambda r: (r.first_seen, r.page_url, r.position, r.entry_id))
-        columns = {name: [getattr(row, name) for row in rows] for name in _names()}
-        table = pa.table(columns, schema=_schema())
+        names = tuple(_names())
+        columns = zip(*map(attrgetter(*names), rows), strict=True) if rows else [()] * len(names)
+        table = pa.table(dict(zip(names, columns, strict=True)), schema=_schema())
         path = self.entries_file(source)
         with self.replacing(path) as staged:
             pq.write_table(table, staged, compression="zstd", write_page_checksum=True)

@@ -62,6 +62,13 @@ class Sighting(Entry):
     warc_record_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The sightings of one page, as one item: Scrapy's price is per item."""
+
+    sightings: tuple[Sighting, ...]
+
+
 class Reason(StrEnum):
     """Why an entry was refused."""
 

@@ -29,7 +29,9 @@ _TRACKING: Final = re.compile(
 )
 _PATH_SESSION: Final = re.compile(r";jsessionid=[^/?#]*", re.IGNORECASE)
 _INDEX_PAGE: Final = re.compile(r"/(?:index|default)\.(?:html?|php|aspx?)$", re.IGNORECASE)
-_PLAIN: Final = re.compile(r"https?://[a-z0-9.-]*[a-z0-9](?:/[\w!$&'()*+,:;=@%/.~-]*)?", re.ASCII)
+_PLAIN: Final = re.compile(
+    r"https?://[a-z0-9.-]*[a-z0-9](?::(?!0|80/|443/)\d+)?/[\w!$&'()*+,:=@%/.~-]*", re.ASCII
+)
 _DEFAULT_PORT: Final = {"http": 80, "https": 443}
 
 
@@ -39,8 +41,8 @@ def canonical_url(url: str) -> str | None:
     Host in lower case without trailing dot or default port, dot segments resolved, no tracking or
     session parameters, no fragment (but ``#!`` and ``#/``, which name pages).
     """
-    if _PLAIN.fullmatch(url) and "/." not in url and ";" not in url:
-        return url if url.count("/") > 2 else url + "/"
+    if _PLAIN.fullmatch(url) and "/." not in url:
+        return url
     try:
         parts = urlsplit(safe_url_string(url.strip()))
         host, port = parts.hostname, parts.port
@@ -65,6 +67,7 @@ def canonical_url(url: str) -> str | None:
     return urlunsplit((scheme, netloc, path, query, fragment))
 
 
+@lru_cache(maxsize=4096)
 def host_of(url: str) -> str:
     """The host of an address, with its port, without ``www.``; empty when there is none."""
     try:
@@ -91,13 +94,12 @@ def address_key(url: str, own_hosts: frozenset[str]) -> str:
 
 def leads_inward(url: str, page_url: str) -> bool:
     """Whether an address can belong to one entry: not the listing page itself, nor a front above it."""
-    if host_of(url) != host_of(page_url):
-        return True
-    here, there = urlsplit(page_url), urlsplit(url)
-    if there.fragment or there.query:
-        return (there.path, there.query, there.fragment) != (here.path, here.query, "")
-    front = there.path.rstrip("/") + "/"
-    return not (here.path.rstrip("/") + "/").startswith(front)
+    here, there = _bare(page_url), _bare(url)
+    return not (here.startswith(there) and here[len(there) :][:1] in ("", "/", "?", "#"))
+
+
+def _bare(url: str) -> str:
+    return url.partition("://")[2].removeprefix("www.").rstrip("/")
 
 
 def fingerprint(entry: Entry | Record) -> str | None:

@@ -15,7 +15,7 @@ from typing import Any, Self
 from pipelines import ledger
 from pipelines.dataset import Dataset
 from pipelines.dedupe import Decision, Judge, Verdict
-from pipelines.entry import Sighting
+from pipelines.entry import Batch, Sighting
 from pipelines.normalize import normalize
 from pipelines.publish import publish
 from pipelines.run import Run, next_run_id
@@ -56,9 +56,11 @@ class PublishPipeline:
         spider.memory = _Memory(dataset, self._run)
 
     def process_item(self, item: Any) -> Any:
-        """Keep a sighting for the publish."""
+        """Keep what was seen for the publish."""
         if isinstance(item, Sighting):
             self._sightings.append(item)
+        elif isinstance(item, Batch):
+            self._sightings += item.sightings
         return item
 
     def close_spider(self) -> None:

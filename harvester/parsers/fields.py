@@ -12,9 +12,10 @@ from harvester.parsers.tree import absolute
 from pipelines.entry import Entry
 
 # What a source appends where it cut a teaser ...
-_CUT: Final = re.compile(r"\s*(?:\[\s*(?:…|\.{3,})\s*\]|\(\s*(?:…|\.{3,})\s*\)|…|\.{3,})\s*$")
+_CUT: Final = re.compile(r"(?:\[\s*(?:…|\.{3,})\s*\]|\(\s*(?:…|\.{3,})\s*\)|…|\.{3,})$")
 # ... and what it appends without having cut: separators and arrows.
-_TAIL: Final = re.compile(r"\s*(?://+|[»›→|]|>{1,2})\s*$")  # noqa: RUF001 -- as pages print them
+_TAIL: Final = re.compile(r"(?://+|[»›→|]|>{1,2})$")  # noqa: RUF001 -- as pages print them
+_LAST: Final = frozenset("….])/»›→|>")  # noqa: RUF001 -- what those end with
 
 
 def read_entry(record: LexborNode, pattern: ListingPattern, base: str) -> Entry:
@@ -35,13 +36,13 @@ def cut_teaser(text: str | None) -> tuple[str | None, bool]:
     if text is None:
         return None, False
     truncated = False
-    while True:
-        shorter = _TAIL.sub("", text)
-        if cut := _CUT.search(shorter):
-            truncated, shorter = True, shorter[: cut.start()]
-        if shorter == text:
-            return text or None, truncated and bool(text)
-        text = shorter
+    while text and text[-1] in _LAST:
+        last = _CUT.search(text, len(text) - 12) or _TAIL.search(text, len(text) - 12)
+        if last is None:
+            break
+        truncated = truncated or last.re is _CUT
+        text = text[: last.start()].rstrip()
+    return text or None, truncated and bool(text)
 
 
 def _value(record: LexborNode, selector: str | None) -> str | None:

@@ -6,6 +6,7 @@ The only place that says what text is: a block element ends a word, a script say
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 from urllib.parse import urljoin, urlsplit
 
@@ -31,6 +32,9 @@ _INLINE: Final = frozenset(
     "a abbr acronym b bdi bdo big cite code del dfn em font i ins kbd mark nobr q s samp small"
     " span strike strong sub sup time tt u var wbr -text"
 ).split())
+
+# What most links of a page are: a path from the root, for which no general rule is needed.
+_PLAIN_PATH: Final = re.compile(r"/(?!/)[\w/%.,;:@&=+$!*'()~-]*", re.ASCII)
 
 
 class TooDeep(ValueError):
@@ -88,6 +92,8 @@ def absolute(href: str | None, base: str) -> str | None:
     """An address made absolute; ``None`` when it is none that HTTP can fetch."""
     if href is None:
         return None
+    if _PLAIN_PATH.fullmatch(href) and "/." not in href:
+        return _root(base) + href
     try:
         url = urljoin(base, href.strip())
         parts = urlsplit(url)
@@ -95,3 +101,8 @@ def absolute(href: str | None, base: str) -> str | None:
     except ValueError:
         return None
     return url if parts.scheme.lower() in ("http", "https") and host else None
+
+
+@lru_cache(maxsize=256)
+def _root(base: str) -> str:
+    return urljoin(base, "/").removesuffix("/")

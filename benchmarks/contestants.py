@@ -1,8 +1,8 @@
 """The three ways of crawling the benchmark's site; ``crawl.py`` runs each in a process of its own.
 
-    bare       Scrapy as it comes, which only downloads: the unit
-    textbook   Scrapy, BeautifulSoup with html.parser, dateparser for each date, pandas to Parquet
-    harvester  this project: archive, read, de-duplicate, publish
+bare       Scrapy as it comes, which only downloads: the unit
+textbook   Scrapy, BeautifulSoup with html.parser, dateparser for each date, pandas to Parquet
+harvester  this project: archive, read, de-duplicate, publish
 """
 
 from __future__ import annotations
@@ -75,16 +75,16 @@ def run(contestant: str, port: str, pages: int, output: str) -> None:
     """Crawl ``pages`` pages; all contestants ask for the same addresses at the same concurrency."""
     urls = [f"http://127.0.0.1:{port}/page/{number}" for number in range(pages)]
     if contestant == "harvester":
-        from harvester.crawl import project_settings
+        from harvester.crawl import crawl, project_settings
 
         settings = project_settings(Path(output))
-        process = CrawlerProcess(settings)
-        process.crawl(Ours, start_url=urls, max_pages=1)
+        settings.set("SPIDER_MODULES", ["contestants"])
+        crawl({"benchmark": {"start_url": urls, "max_pages": 1}}, settings, progress=False)
     else:
-        cls = {"bare": Bare, "textbook": Textbook}[contestant]
         process = CrawlerProcess({"LOG_LEVEL": "INFO"})
+        cls = {"bare": Bare, "textbook": Textbook}[contestant]
         process.crawl(cls, start_urls=urls, output=output)
-    process.start()
+        process.start()
 
 
 if __name__ == "__main__":

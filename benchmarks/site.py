@@ -9,7 +9,9 @@ import random
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 ENTRIES = 30
-MONTHS = ("January February March April May June July August September October November December").split()
+MONTHS = (
+    "January February March April May June July August September October November December"
+).split()
 WORDS = (
     "river stone letter window market winter paper office number table silver garden method report"
     " country council minister court protest freedom journal border harbour engine teacher student"
@@ -36,7 +38,7 @@ def page(number: int) -> str:
             f'<p class="teaser">{words(40).capitalize()} …</p><ul class="topics">{menu}</ul>'
             f'<div class="share" data-share="{words(60)}"></div></article>'
         )
-    style = "\n".join(f".rule-{n} {{ color: #{n:06x}; margin: {n % 7}px }}" for n in range(500))
+    style = "\n".join(f".rule-{n} {{ color: #{n:06x}; margin: {n % 7}px }}" for n in range(1500))
     return (
         f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>News {number}</title>'
         f"<style>{style}</style></head><body><nav><ul>{'<li><a href=/x>Menu</a></li>' * 40}</ul></nav>"

@@ -75,7 +75,9 @@ def crawl(
         "max_pages": max_pages,
         "full": full,
     }
-    outcomes = run(chosen, settings, arguments, progress=sys.stderr.isatty() and not verbose)
+    outcomes = run(
+        dict.fromkeys(chosen, arguments), settings, progress=sys.stderr.isatty() and not verbose
+    )
     _show(outcomes, as_json)
     return worst(outcomes)
 
@@ -196,9 +198,7 @@ def peek(
         pattern = listing.pattern.to_dict() if listing.pattern else None
         _print_json({**listing.to_dict(), "pattern": pattern, "evidence": listing.evidence})
     elif listing.entries:
-        rows = [
-            [e.day or e.published_raw, e.kind, e.title, e.teaser, e.url] for e in listing.entries
-        ]
+        rows = [[e.day or e.published_raw, e.kind, e.title, e.teaser, e.url] for e in listing.entries]
         _table(["date", "kind", "title", "teaser", "address"], rows)
         typer.echo(f"{len(rows)} entries; next page: {listing.next_url or 'none'}")
         typer.echo(f"pattern ({'; '.join(listing.evidence)}):")

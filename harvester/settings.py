@@ -50,4 +50,6 @@ CONCURRENT_ITEMS = 1
 HARVESTER_BATCHES = False
 # Its line for every item costs more than reading it.
 LOG_LEVEL = "INFO"
+# Scrapy looks at the callback's source for every page, for a mistake that mypy rules out.
+WARN_ON_GENERATOR_RETURN_VALUE = False
 FEED_EXPORT_ENCODING = "utf-8"

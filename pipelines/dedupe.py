@@ -84,7 +84,8 @@ class Judge:
             own = self._own(row.page_url)
             for url in row.urls:
                 self._by_address.setdefault(identity.address_key(url, own), set()).add(row.entry_id)
-            if content := _content(row):
+            content = identity.fingerprint(row)
+            if content and identity.tells_apart(row):
                 self._by_content.setdefault(content, row.entry_id)
 
     def page(self, page: Sequence[Sighting]) -> Iterator[Decision | Rejected]:
@@ -96,7 +97,8 @@ class Judge:
         for sighting, address in zip(page, keys, strict=True):
             inward = sighting.url and identity.leads_inward(sighting.url, sighting.page_url)
             key = address if inward and address not in shared else None
-            row, basis = self._find(sighting, key)
+            content = identity.fingerprint(sighting)
+            row, basis = self._find(sighting, key, content)
             if row is None and basis is None:
                 yield Rejected(sighting, Reason.NO_IDENTITY)
                 continue
@@ -105,16 +107,17 @@ class Judge:
             if copies[decision.record.entry_id] > decision.record.repeats:
                 record = replace(decision.record, repeats=copies[decision.record.entry_id])
                 decision = Decision(decision.verdict, record, decision.run_id)
-            self._store(decision.record, key)
+            self._store(decision.record, key, content if identity.tells_apart(sighting) else None)
             yield decision
 
     def _own(self, page_url: str) -> frozenset[str]:
         host = identity.host_of(page_url)
         return self._hosts if host in self._hosts else self._hosts | {host}
 
-    def _find(self, sighting: Sighting, key: str | None) -> tuple[Record | None, str | None]:
+    def _find(
+        self, sighting: Sighting, key: str | None, content: str | None
+    ) -> tuple[Record | None, str | None]:
         """The row this is a sighting of, or what a new row would be known by."""
-        content = identity.fingerprint(sighting)
         if key is not None:
             rows = self._by_address.get(key, ())
             if len(rows) == 1:
@@ -143,11 +146,11 @@ class Judge:
             return Decision(Verdict.REVISED, _revised(merged, sighting), run_id)
         return Decision(Verdict.SEEN, _filled(merged, sighting), run_id)
 
-    def _store(self, row: Record, key: str | None) -> None:
+    def _store(self, row: Record, key: str | None, content: str | None) -> None:
         self._rows[row.entry_id] = row
         if key is not None:
             self._by_address.setdefault(key, set()).add(row.entry_id)
-        if content := _content(row):
+        if content is not None:
             self._by_content.setdefault(content, row.entry_id)
 
 
@@ -172,11 +175,6 @@ def _shared(keys: Sequence[str | None], page: Sequence[Sighting]) -> set[str]:
 
 def _differ(one: str | None, other: str | None) -> bool:
     return one is not None and other is not None and one != other
-
-
-def _content(row: Record | Sighting) -> str | None:
-    """The fingerprint of a row, where it may find the row under another address."""
-    return identity.fingerprint(row) if identity.tells_apart(row) else None
 
 
 def _first(sighting: Sighting, entry_id: str) -> Record:

@@ -29,6 +29,7 @@ _TRACKING: Final = re.compile(
 )
 _PATH_SESSION: Final = re.compile(r";jsessionid=[^/?#]*", re.IGNORECASE)
 _INDEX_PAGE: Final = re.compile(r"/(?:index|default)\.(?:html?|php|aspx?)$", re.IGNORECASE)
+_SLASHES: Final = re.compile(r"//+")
 _PLAIN: Final = re.compile(
     r"https?://[a-z0-9.-]*[a-z0-9](?::(?!0|80/|443/)\d+)?/[\w!$&'()*+,:=@%/.~-]*", re.ASCII
 )
@@ -77,19 +78,23 @@ def host_of(url: str) -> str:
     return netloc.rpartition("@")[2].lower().removeprefix("www.")
 
 
-@lru_cache(maxsize=1 << 16)
 def address_key(url: str, own_hosts: frozenset[str]) -> str:
     """What of a canonical address identifies a page: path and query, and the host if it is foreign.
 
     The source's own hosts do not count, so a mirror, ``www`` or ``https`` make no new entry.
     """
-    parts = urlsplit(url)
-    host = host_of(url)
-    path = re.sub(r"//+", "/", _INDEX_PAGE.sub("/", unquote(parts.path))).rstrip("/")
-    key = ("" if host in own_hosts else host) + unicodedata.normalize("NFC", path or "/")
-    if parts.query:
-        key += "?" + "&".join(sorted(parts.query.split("&")))
-    return f"{key}#{parts.fragment}" if parts.fragment else key
+    # A canonical address is well-formed, so that splitting it needs no parser.
+    rest, _, fragment = url.partition("://")[2].partition("#")
+    rest, _, query = rest.partition("?")
+    host, _, path = rest.partition("/")
+    host = host.removeprefix("www.")
+    path = _INDEX_PAGE.sub("/", _SLASHES.sub("/", f"/{unquote(path)}")).rstrip("/") or "/"
+    key = path if host in own_hosts else host + path
+    if not key.isascii():
+        key = unicodedata.normalize("NFC", key)
+    if query:
+        key += "?" + "&".join(sorted(query.split("&")))
+    return f"{key}#{fragment}" if fragment else key
 
 
 def leads_inward(url: str, page_url: str) -> bool:

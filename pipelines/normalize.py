@@ -5,26 +5,11 @@ Text keeps its words, case and punctuation; only its encoding details and white 
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from dataclasses import replace
-from typing import Final
 
 from pipelines.entry import Reason, Rejected, Sighting
 from pipelines.identity import canonical_url
-
-# C0 and C1 controls, lone surrogates (they have no UTF-8 form), byte order marks.
-_UNPRINTABLE: Final = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff\ufeff]")
-
-
-def fold(text: str | None) -> str | None:
-    """NFC, controls removed, white space folded to single blanks; ``None`` when nothing is left."""
-    if text is None:
-        return None
-    if not text.isascii():
-        text = unicodedata.normalize("NFC", text)
-    text = _UNPRINTABLE.sub("", text)
-    return " ".join(text.split()) or None
+from pipelines.text import fold
 
 
 def normalize(sighting: Sighting) -> Sighting | Rejected:

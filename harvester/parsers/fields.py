@@ -1,4 +1,4 @@
-"""One record of a listing -> what it says, as printed.  Dates are read later, a column at a time."""
+"""One record of a listing -> what it says, as printed.  Its date text is read with its column."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from typing import Final
 
 from selectolax.lexbor import LexborNode
 
+from harvester.parsers.dates import Reading
 from harvester.parsers.pattern import Field, ListingPattern, compile_field
 from harvester.parsers.tree import absolute
 from pipelines.entry import Entry
+
+Dated = tuple[str | None, Reading]
 
 # What a source appends where it cut a teaser ...
 _CUT: Final = re.compile(r"(?:\[\s*(?:…|\.{3,})\s*\]|\(\s*(?:…|\.{3,})\s*\)|…|\.{3,})$")
@@ -18,17 +21,27 @@ _TAIL: Final = re.compile(r"(?://+|[»›→|]|>{1,2})$")  # noqa: RUF001 -- as 
 _LAST: Final = frozenset("….])/»›→|>")  # noqa: RUF001 -- what those end with
 
 
-def read_entry(record: LexborNode, pattern: ListingPattern, base: str) -> Entry:
-    """The entry that a record prints, its date still as text in ``published_raw``."""
+def read_entry(record: LexborNode, pattern: ListingPattern, base: str, date: Dated) -> Entry:
+    """The entry that a record prints; its date has been read with its column."""
     teaser, truncated = cut_teaser(_value(record, pattern.teaser))
+    raw, reading = date
     return Entry(
         title=_value(record, pattern.title),
         url=absolute(_link(record, pattern), base),
-        published_raw=_value(record, pattern.date),
+        published=reading.value,
+        published_precision=reading.precision,
+        published_raw=raw,
+        published_relative=reading.relative,
         teaser=teaser,
         teaser_truncated=truncated,
         kind=_value(record, pattern.kind),
     )
+
+
+def date_text(record: LexborNode, pattern: ListingPattern) -> str | None:
+    """The text of a record's date, as printed; a separator that stands alone is none."""
+    text = _value(record, pattern.date)
+    return text if text and any(map(str.isalnum, text)) else None
 
 
 def cut_teaser(text: str | None) -> tuple[str | None, bool]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -19,14 +20,15 @@ from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from harvester.page import Page
 from harvester.parsers import induction
-from harvester.parsers.dates import read_column
-from harvester.parsers.fields import read_entry
+from harvester.parsers.dates import Reading, read_column
+from harvester.parsers.fields import date_text, read_entry
 from harvester.parsers.pagination import find_next
 from harvester.parsers.pattern import ListingPattern
 from harvester.parsers.tree import TooDeep, absolute, base_url, parse
 from pipelines.entry import Entry
 
 ReadRecord = Callable[[Tag], Entry | None]
+ReadDates = Callable[[Sequence[str | None]], list[Reading]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,13 +114,19 @@ def read(
         pattern, evidence = learned.pattern, learned.evidence
         if pattern is None:
             return Listing(language=declared, evidence=evidence)
+    read_dates = partial(
+        read_column,
+        language=language or declared,
+        date_format=pattern.date_format,
+        clock=_clock(page, timezone),
+    )
     records = tree.css(pattern.record)
     if read_record is None:
-        entries = [read_entry(record, pattern, base) for record in records]
+        entries = _read_records(records, pattern, base, read_dates)
     else:
-        entries = _read_by_hand(records, read_record, base)
+        entries = _read_by_hand(records, read_record, base, read_dates)
     return Listing(
-        entries=_dated(entries, pattern, language or declared, _clock(page, timezone)),
+        entries=tuple(entries),
         next_url=find_next(tree, pattern.next_page, page.url, base),
         language=declared,
         pattern=pattern,
@@ -126,26 +134,22 @@ def read(
     )
 
 
-def _read_by_hand(records: Sequence[LexborNode], read_record: ReadRecord, base: str) -> list[Entry]:
-    entries = []
-    for record in records:
-        tag = BeautifulSoup(record.html or "", "html.parser").find(True)
-        if isinstance(tag, Tag) and (entry := read_record(tag)) is not None:
-            entries.append(replace(entry, url=absolute(entry.url, base)))
-    return entries
+def _read_records(
+    records: Sequence[LexborNode], pattern: ListingPattern, base: str, read_dates: ReadDates
+) -> list[Entry]:
+    raws = [date_text(record, pattern) for record in records]
+    dates = zip(raws, read_dates(raws), strict=True)
+    return [read_entry(r, pattern, base, d) for r, d in zip(records, dates, strict=True)]
 
 
-def _dated(
-    entries: Sequence[Entry], pattern: ListingPattern, language: str | None, clock: datetime | None
-) -> tuple[Entry, ...]:
-    """The entries with their dates, read as one column; a date already read by hand stays."""
-    readings = read_column(
-        [entry.published_raw if entry.published is None else None for entry in entries],
-        language=language,
-        date_format=pattern.date_format,
-        clock=clock,
-    )
-    return tuple(
+def _read_by_hand(
+    records: Sequence[LexborNode], read_record: ReadRecord, base: str, read_dates: ReadDates
+) -> list[Entry]:
+    tags = (BeautifulSoup(record.html or "", "html.parser").find(True) for record in records)
+    read = (read_record(tag) for tag in tags if isinstance(tag, Tag))
+    entries = [replace(e, url=absolute(e.url, base)) for e in read if e is not None]
+    readings = read_dates([e.published_raw if e.published is None else None for e in entries])
+    return [
         entry
         if reading.value is None
         else replace(
@@ -155,7 +159,7 @@ def _dated(
             published_relative=reading.relative,
         )
         for entry, reading in zip(entries, readings, strict=True)
-    )
+    ]
 
 
 def _declared_language(tree: LexborHTMLParser) -> str | None:

@@ -12,6 +12,8 @@ from urllib.parse import urljoin, urlsplit
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
+from pipelines.text import is_folded
+
 # The HTML5 algorithm looks up the stack of open elements at most tags, so that its cost grows with
 # the square of the depth: 40,000 nested elements take seconds, a million take hours.
 MAX_DEPTH: Final = 5_000
@@ -20,18 +22,20 @@ _TAG: Final = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)[^>]*?(/?)>")
 # Elements without an end tag, or whose end tag may be left out; inline ones do not cost.
 _UNNESTED: Final = frozenset(
     (
-    "area base br col embed hr img input link meta source track wbr p li dt dd tr td th thead"
-    " tbody tfoot option optgroup rt rp a b i em strong u s small font code tt big nobr strike"
-).split())
+        "area base br col embed hr img input link meta source track wbr p li dt dd tr td th thead"
+        " tbody tfoot option optgroup rt rp a b i em strong u s small font code tt big nobr strike"
+    ).split()
+)
 
 _SILENT: Final = frozenset(
     ["script", "style", "noscript", "template", "svg", "iframe", "select", "head"]
 )
 _INLINE: Final = frozenset(
     (
-    "a abbr acronym b bdi bdo big cite code del dfn em font i ins kbd mark nobr q s samp small"
-    " span strike strong sub sup time tt u var wbr -text"
-).split())
+        "a abbr acronym b bdi bdo big cite code del dfn em font i ins kbd mark nobr q s samp small"
+        " span strike strong sub sup time tt u var wbr -text"
+    ).split()
+)
 
 # What most links of a page are: a path from the root, for which no general rule is needed.
 _PLAIN_PATH: Final = re.compile(r"/(?!/)[\w/%.,;:@&=+$!*'()~-]*", re.ASCII)
@@ -64,7 +68,8 @@ def text_of(node: LexborNode) -> str:
     """The text of a node as a reader sees it, white space folded."""
     child = node.first_child
     if child is None or (child.next is None and child.is_text_node):
-        return " ".join(node.text(deep=True).split())
+        text: str = (child.text_content if child else None) or ""
+        return text if is_folded(text) else " ".join(text.split())
     parts: list[str] = []
     stack: list[LexborNode | str] = [node]
     while stack:  # not recursive: a page may nest deeper than Python does

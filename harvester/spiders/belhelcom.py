@@ -19,7 +19,6 @@ class Belhelcom(ListingSpider):
     pattern = ListingPattern(
         record=".view-news li.views-row",
         title="h3",
-        link="h3 a",
         date=".date",
         teaser="p",
         next_page=".pager-next a[href]",

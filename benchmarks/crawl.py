@@ -57,14 +57,24 @@ def main() -> None:
         server.kill()
     unit = median(costs["bare"])
     ours = median(costs["harvester"])
-    print(f"whole crawl, processor time per page of 30 entries, median of {rounds} interleaved rounds")
+    print(
+        f"whole crawl, processor time per page of 30 entries, median of {rounds} interleaved rounds"
+    )
     for name, values in costs.items():
         spread = f"{min(values) / unit:.2f} to {max(values) / unit:.2f}"
         print(
             f"  {name:<10} {median(values) * 1e3:7.2f} ms  {median(values) / unit:6.2f} x bare  ({spread})"
         )
     print(f"  the textbook form costs {median(costs['textbook']) / ours:.1f} x harvester")
-    packages = ("scrapy", "selectolax", "fastwarc", "pyarrow", "beautifulsoup4", "dateparser", "pandas")
+    packages = (
+        "scrapy",
+        "selectolax",
+        "fastwarc",
+        "pyarrow",
+        "beautifulsoup4",
+        "dateparser",
+        "pandas",
+    )
     print(f"  Python {sys.version.split()[0]}, " + ", ".join(f"{p} {version(p)}" for p in packages))
 
 

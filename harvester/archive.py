@@ -134,7 +134,10 @@ class ArchiveWriter:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -154,7 +157,9 @@ def read_run(path: Path, source: str) -> Run:
         if record.record_type == WarcRecordType.response:
             break
     started = (first or datetime.fromtimestamp(path.stat().st_mtime, UTC)).astimezone(UTC)
-    return Run(run_id=next_run_id(source, started, ()), source=source, started=started, mode="replay")
+    return Run(
+        run_id=next_run_id(source, started, ()), source=source, started=started, mode="replay"
+    )
 
 
 def read_archive(path: Path) -> Iterator[Answer | Damage]:

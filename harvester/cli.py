@@ -30,9 +30,13 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Sources = Annotated[list[str] | None, typer.Argument(help="Names, as `harvester sources` lists them.")]
+Sources = Annotated[
+    list[str] | None, typer.Argument(help="Names, as `harvester sources` lists them.")
+]
 Output = Annotated[Path | None, typer.Option(help="Folder of the data set [default: output].")]
-Since = Annotated[str | None, typer.Option(metavar="DATE", help="First day of the window, 2011-07-01.")]
+Since = Annotated[
+    str | None, typer.Option(metavar="DATE", help="First day of the window, 2011-07-01.")
+]
 Until = Annotated[str | None, typer.Option(metavar="DATE", help="Last day of the window.")]
 Json = Annotated[bool, typer.Option("--json", help="Print a report that machines read.")]
 Verbose = Annotated[bool, typer.Option(help="Show Scrapy's log on standard error.")]
@@ -94,7 +98,9 @@ def replay(
     ] = None,
     archive: Annotated[
         Path | None,
-        typer.Option(help="Output folder whose archive is read [default: --output's own, else output]."),
+        typer.Option(
+            help="Output folder whose archive is read [default: --output's own, else output]."
+        ),
     ] = None,
     output: Output = None,
     as_json: Json = False,
@@ -153,21 +159,25 @@ def sources_(as_json: Json = False) -> int:
     """List the sources."""
     from harvester.crawl import project_settings, sources
 
-    listed = [
-        {
-            "name": name,
-            "start_urls": cls.start_urls,
-            "language": cls.language,
-            "timezone": cls.timezone,
-            "pattern": "written by hand" if cls.pattern else "learned",
-        }
-        for name, cls in sources(project_settings(None)).items()
-    ]
+    known = sources(project_settings(None))
     if as_json:
+        listed = [
+            {
+                "name": name,
+                "start_urls": cls.start_urls,
+                "language": cls.language,
+                "timezone": cls.timezone,
+                "pattern": cls.pattern.to_dict() if cls.pattern else None,
+            }
+            for name, cls in known.items()
+        ]
         _print_json(listed)
         return 0
-    _table(["source", "language", "pattern", "start address"],
-           [[s["name"], s["language"], s["pattern"], " ".join(s["start_urls"])] for s in listed])  # fmt: skip
+    rows = [
+        [name, cls.language, "by hand" if cls.pattern else "learned", " ".join(cls.start_urls)]
+        for name, cls in known.items()
+    ]
+    _table(["source", "language", "pattern", "start address"], rows)
     return 0
 
 
@@ -198,7 +208,9 @@ def peek(
         pattern = listing.pattern.to_dict() if listing.pattern else None
         _print_json({**listing.to_dict(), "pattern": pattern, "evidence": listing.evidence})
     elif listing.entries:
-        rows = [[e.day or e.published_raw, e.kind, e.title, e.teaser, e.url] for e in listing.entries]
+        rows = [
+            [e.day or e.published_raw, e.kind, e.title, e.teaser, e.url] for e in listing.entries
+        ]
         _table(["date", "kind", "title", "teaser", "address"], rows)
         typer.echo(f"{len(rows)} entries; next page: {listing.next_url or 'none'}")
         typer.echo(f"pattern ({'; '.join(listing.evidence)}):")

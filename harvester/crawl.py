@@ -10,6 +10,7 @@ import gc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,9 @@ def sources(settings: Settings) -> dict[str, type[ListingSpider]]:
     return {name: cls for name, cls in found.items() if issubclass(cls, ListingSpider)}
 
 
-def crawl(runs: Mapping[str, Mapping[str, Any]], settings: Settings, *, progress: bool) -> list[Outcome]:
+def crawl(
+    runs: Mapping[str, Mapping[str, Any]], settings: Settings, *, progress: bool
+) -> list[Outcome]:
     """Crawl sources at the same time, each by itself; ``runs`` holds each one's spider arguments."""
     # A crawl makes many entries, which live to its end, and few cycles: looking for cycles after every
     # 700 new objects, as is the default, costs a tenth of it.
@@ -97,7 +100,7 @@ def crawl(runs: Mapping[str, Mapping[str, Any]], settings: Settings, *, progress
             crawlers[name] = process.create_crawler(name)
             shown.watch(name, crawlers[name])
             running = process.crawl(crawlers[name], **arguments)
-            running.addErrback(lambda failure, name=name: _keep(raised, name, failure))
+            running.addErrback(partial(_keep, raised, name))
         process.start()
     return [_outcome(name, crawler.spider, raised.get(name)) for name, crawler in crawlers.items()]
 

@@ -29,7 +29,9 @@ def get(target: str, url: str | None, settings: Settings) -> Page:
         try:
             return Page(url or Path(target).absolute().as_uri(), Path(target).read_bytes())
         except OSError as error:
-            raise PeekError(f"{target}: {error.strerror}; give a file or an http address") from error
+            raise PeekError(
+                f"{target}: {error.strerror}; give a file or an http address"
+            ) from error
     process = CrawlerProcess(settings)
     crawler = process.create_crawler(_OnePage)
     process.crawl(crawler, url=target)

@@ -172,7 +172,9 @@ def _page(answer: Answer, decoder: HttpCompressionMiddleware) -> Page:
     headers = dict(answer.headers)
     body = answer.body
     if "content-encoding" in headers:
-        response = Response(answer.url, status=answer.status, headers=Headers(headers), body=answer.body)
+        response = Response(
+            answer.url, status=answer.status, headers=Headers(headers), body=answer.body
+        )
         decoded = decoder.process_response(Request(answer.url), response)
         assert isinstance(decoded, Response)
         body = decoded.body

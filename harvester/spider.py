@@ -98,7 +98,9 @@ class ListingSpider(scrapy.Spider):
             max_pages=_count("max_pages", max_pages),
             full=str(full).lower() in ("1", "true", "yes"),
         )
-        self.hosts = frozenset(host_of(url) for url in (*type(self).start_urls, *self.scope.start_urls))
+        self.hosts = frozenset(
+            host_of(url) for url in (*type(self).start_urls, *self.scope.start_urls)
+        )
         self.batches = False
         self.run: Run | None = None
         self.archive: ArchiveWriter | None = None
@@ -157,7 +159,9 @@ class ListingSpider(scrapy.Spider):
             status=page.status,
             records=len(listing.entries),
             entries=len(sightings),
-            unread_dates=sum(e.published is None and bool(e.published_raw) for e in listing.entries),
+            unread_dates=sum(
+                e.published is None and bool(e.published_raw) for e in listing.entries
+            ),
             warc_file=evidence.warc_file,
             warc_record_id=evidence.warc_record_id,
         )
@@ -213,7 +217,9 @@ class ListingSpider(scrapy.Spider):
             return
         self._stop(chain, step.reason)
         if step.reason is StopReason.NO_ENTRIES:
-            self._failures.append(Failure(url=response.url, reason="; ".join(look.listing.evidence)))
+            self._failures.append(
+                Failure(url=response.url, reason="; ".join(look.listing.evidence))
+            )
 
     def _all_known(self, chain: Chain, sightings: Sequence[Sighting]) -> bool:
         if self.memory is None or self.scope.full or not self.memory.read_whole(chain.start_url):
@@ -232,7 +238,9 @@ class ListingSpider(scrapy.Spider):
 
     def broke(self, failure: TwistedFailure, response: Response) -> None:
         """Reading a page raised: a bug here or in the source's file."""
-        self._failures.append(Failure(url=response.url, reason=_said(failure.value), fault=Fault.BUG))
+        self._failures.append(
+            Failure(url=response.url, reason=_said(failure.value), fault=Fault.BUG)
+        )
 
     def _stop(self, chain: Chain, reason: StopReason) -> None:
         self._stops[chain.start_url] = Stop(

@@ -117,7 +117,9 @@ def fingerprint(entry: Entry | Record) -> str | None:
 
 def tells_apart(entry: Entry | Record) -> bool:
     """Whether a fingerprint alone may merge two addresses: a title that many items share may not."""
-    return (entry.title is not None) + (entry.teaser is not None) + (entry.published is not None) > 1
+    return (entry.title is not None) + (entry.teaser is not None) + (
+        entry.published is not None
+    ) > 1
 
 
 def entry_id(source: str, basis: str) -> str:

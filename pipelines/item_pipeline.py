@@ -43,7 +43,9 @@ class PublishPipeline:
         dataset, source = self._dataset, spider.name
         self._held.enter_context(dataset.lock(source))
         now = datetime.now(UTC)
-        archived = (path.name.partition(".")[0] for path in dataset.archive_folder(source).glob("*"))
+        archived = (
+            path.name.partition(".")[0] for path in dataset.archive_folder(source).glob("*")
+        )
         taken = {*archived, *ledger.run_ids(dataset, source)}
         self._run = Run(
             run_id=next_run_id(source, now, taken),

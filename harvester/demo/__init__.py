@@ -121,7 +121,7 @@ Where it is
 How to load it
   pandas   pandas.read_parquet("{output}/entries")
   DuckDB   SELECT * FROM read_parquet('{output}/entries/**/*.parquet', hive_partitioning = true)
-  Polars   polars.read_parquet("{output}/entries")""")
+  Polars   polars.read_parquet("{output}/entries")""")  # noqa: S608 -- a line to read, not to run
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -49,7 +49,7 @@ _WORDED: Final = re.compile(
     r"(?<!\w)(?:\d{1,2}(?:st|nd|rd|th|\.|º)?\s(?:de\s|d')?[^\W\d_]{3,12}\.?,?\s(?:de\s)?\d{4}"
     r"|[^\W\d_]{3,12}\.?\s\d{1,2}(?:st|nd|rd|th)?,?\s\d{4})(?!\w)"
 )
-_DECORATION: Final = " \t\r\n\xa0/|•·–—-:;,()[]<>»«"  # noqa: RUF001 -- dashes as pages print them
+_DECORATION: Final = " \t\r\n\xa0/|•·–—-:;,()[]<>»«"
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,14 +268,19 @@ class _Reader:
         *,
         any_language: bool = False,
     ) -> datetime | None:
-        settings: dict[str, Any] = {"PARSERS": ["absolute-time"], "REQUIRE_PARTS": ["month", "year"]}
+        settings: dict[str, Any] = {
+            "PARSERS": ["absolute-time"],
+            "REQUIRE_PARTS": ["month", "year"],
+        }
         if precision == "day":
             settings["REQUIRE_PARTS"] = ["day", "month", "year"]
         if order:
             settings["DATE_ORDER"] = order
         return self._dateparser(text, any_language=any_language, **settings)
 
-    def _dateparser(self, text: str, *, any_language: bool = False, **settings: Any) -> datetime | None:
+    def _dateparser(
+        self, text: str, *, any_language: bool = False, **settings: Any
+    ) -> datetime | None:
         import dateparser
 
         tries: list[list[str] | None] = [[self.language, "en"] if self.language else ["en"]]
@@ -283,7 +288,9 @@ class _Reader:
             tries.append(None)  # pages do print dates in another language than their own
         for languages in tries:
             try:
-                found: datetime | None = dateparser.parse(text, languages=languages, settings=settings)
+                found: datetime | None = dateparser.parse(
+                    text, languages=languages, settings=settings
+                )
             except (ValueError, OverflowError, RecursionError):
                 continue  # a language or a number beyond dateparser
             if found:

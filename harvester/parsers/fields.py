@@ -17,8 +17,8 @@ Dated = tuple[str | None, Reading]
 # What a source appends where it cut a teaser ...
 _CUT: Final = re.compile(r"(?:\[\s*(?:…|\.{3,})\s*\]|\(\s*(?:…|\.{3,})\s*\)|…|\.{3,})$")
 # ... and what it appends without having cut: separators and arrows.
-_TAIL: Final = re.compile(r"(?://+|[»›→|]|>{1,2})$")  # noqa: RUF001 -- as pages print them
-_LAST: Final = frozenset("….])/»›→|>")  # noqa: RUF001 -- what those end with
+_TAIL: Final = re.compile(r"(?://+|[»›→|]|>{1,2})$")
+_LAST: Final = frozenset("….])/»›→|>")
 
 
 def read_entry(record: LexborNode, pattern: ListingPattern, base: str, date: Dated) -> Entry:

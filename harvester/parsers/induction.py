@@ -58,8 +58,12 @@ def learn(tree: LexborHTMLParser, language: str | None = None) -> Learned:
         if record is not None:
             pattern = _pattern(tree, record, group, language)
             found = f"{len(group.records)} records around links like {_name(group.titles[0])!r}"
-            return Learned(pattern, (found, f"score {group.score:.1f} of {len(groups)} kinds of links"))
-    return Learned(None, (f"no kind of link repeats {FEWEST_RECORDS} times with titles of its own",))
+            return Learned(
+                pattern, (found, f"score {group.score:.1f} of {len(groups)} kinds of links")
+            )
+    return Learned(
+        None, (f"no kind of link repeats {FEWEST_RECORDS} times with titles of its own",)
+    )
 
 
 def _kinds(tree: LexborHTMLParser) -> Iterator[list[LexborNode]]:
@@ -105,7 +109,9 @@ def _records(titles: Sequence[LexborNode]) -> list[LexborNode]:
 
 def _has_date(record: LexborNode, language: str | None) -> bool:
     cells = [text for _, text in _cells(record) if len(text) <= 40 and re.search(r"\d", text)]
-    return any(r.precision in ("day", "minute", "second") for r in read_column(cells, language=language))
+    return any(
+        r.precision in ("day", "minute", "second") for r in read_column(cells, language=language)
+    )
 
 
 def _record_selector(tree: LexborHTMLParser, records: Sequence[LexborNode]) -> str | None:
@@ -125,7 +131,9 @@ def _record_selector(tree: LexborHTMLParser, records: Sequence[LexborNode]) -> s
     return None
 
 
-def _pattern(tree: LexborHTMLParser, record: str, group: _Group, language: str | None) -> ListingPattern:
+def _pattern(
+    tree: LexborHTMLParser, record: str, group: _Group, language: str | None
+) -> ListingPattern:
     records = tree.css(record)
     title = _common_name(group.titles)
     columns: dict[str, dict[int, str]] = defaultdict(dict)

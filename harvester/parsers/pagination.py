@@ -29,7 +29,7 @@ _WORDS: Final = frozenset(
         "|neste|næste|seuraava|următoarea|sonraki|下一页|下一頁|下页|次へ|次のページ|다음|التالي|הבא|›|»|→|>|>>"
     ).split("|")
 )
-_EDGES: Final = " \t»›→>|·"  # noqa: RUF001 -- arrows as pagers print them
+_EDGES: Final = " \t»›→>|·"
 
 
 def find_next(tree: LexborHTMLParser, selector: str | None, url: str, base: str) -> str | None:

@@ -126,7 +126,9 @@ def _check(name: str, text: str) -> None:
         if field.selector:
             _EMPTY.css(field.selector)
     except SelectolaxError as error:
-        raise PatternError(f"{name}: {text!r} is no CSS selector that is understood here") from error
+        raise PatternError(
+            f"{name}: {text!r} is no CSS selector that is understood here"
+        ) from error
 
 
 _EMPTY: Final = LexborHTMLParser("<html></html>")

@@ -14,12 +14,18 @@ from threading import Event, Thread
 import pytest
 
 ROOT = Path(__file__).parent.parent
-HANG = object()
+
+
+@dataclass
+class Late:
+    """An answer that comes only when the test lets it go."""
+
+    body: str
 
 
 @dataclass
 class Site:
-    """A site whose answers a test sets: body, or (status, headers, body), or ``HANG``."""
+    """A site whose answers a test sets: body, or (status, headers, body), or ``Late``."""
 
     address: str = ""
     pages: dict[str, object] = field(default_factory=dict)
@@ -40,9 +46,9 @@ def site() -> Iterator[Site]:
         def do_GET(self) -> None:
             site.asked.append(self.path)
             answer = site.pages.get(self.path, (404, {}, b"no such page"))
-            if answer is HANG:
+            if isinstance(answer, Late):
                 site.let_go.wait(60)
-                answer = b"too late"
+                answer = answer.body
             if isinstance(answer, (str, bytes)):
                 answer = (200, {}, answer)
             status, headers, body = answer

@@ -52,5 +52,7 @@ def test_demo_can_be_run_again_and_leaves_other_data_alone(run, tmp_path) -> Non
 
 def test_a_real_crawl_into_the_demos_folder_is_warned_of(run, tmp_path) -> None:
     assert run("harvester", "demo").code == 0
-    done = run("harvester", "crawl", "belhelcom", "--max-pages", "1", http_proxy="http://127.0.0.1:9")
+    done = run(
+        "harvester", "crawl", "belhelcom", "--max-pages", "1", https_proxy="http://127.0.0.1:9"
+    )
     assert "demo's rows" in done.err

@@ -121,6 +121,8 @@ def read(
         clock=_clock(page, timezone),
     )
     records = tree.css(pattern.record)
+    if not records:
+        evidence += (f"no record matches {pattern.record!r}",)
     if read_record is None:
         entries = _read_records(records, pattern, base, read_dates)
     else:

@@ -107,7 +107,7 @@ def replay(
 ) -> int:
     """Rebuild the data set from the archive, without the network."""
     from harvester.archive import SUFFIX, read_run
-    from harvester.crawl import Exit, judge, project_settings, sources, worst
+    from harvester.crawl import Exit, exit_of, judge, project_settings, sources, worst
     from harvester.crawl import Outcome as Result
     from harvester.replay import replay as rebuild
     from pipelines.dataset import Dataset
@@ -133,16 +133,16 @@ def replay(
             found = sorted(kept.archive_folder(source).glob(f"{run or '*'}{SUFFIX}"))
             if found:
                 files[source] = found
+    # The whole archive says what the rows are; a part of it can only add to them.
+    whole = not (warc or run or since or until)
     if not files:
         what = f"run {run}" if run else "archived run of " + ", ".join(chosen)
         raise typer.BadParameter(f"no {what} in {kept.root / 'archive'}")
     outcomes = []
     for source, paths in files.items():
         try:
-            report = rebuild(dataset, known[source](), settings, paths, **window)
+            report = rebuild(dataset, known[source](), settings, paths, rebuild=whole, **window)
         except Exception as error:
-            from harvester.crawl import exit_of
-
             outcomes.append(Result(source, exit_of(error), str(error), None))
             continue
         outcome = judge(source, report)

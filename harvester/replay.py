@@ -41,6 +41,7 @@ _DIED: Final = "the run ended before it was published"
 class ReadRun:
     """An archived run, read again."""
 
+    name: str
     run: Run
     course: Course
     sightings: list[Sighting]
@@ -83,7 +84,7 @@ def read_archived_run(
         sightings += look.sightings
     stops = [Stop(start_url=url, reason=_DIED, whole=False) for url in run.scope.start_urls]
     course = Course(pages=tuple(pages), stops=tuple(stops), failures=tuple(failures))
-    return ReadRun(run=run, course=course, sightings=sightings)
+    return ReadRun(name=name, run=run, course=course, sightings=sightings)
 
 
 def replay(
@@ -94,10 +95,12 @@ def replay(
     *,
     since: date | None = None,
     until: date | None = None,
+    rebuild: bool = False,
 ) -> Report:
     """Publish what a source's archive files hold into ``dataset``, oldest run first, as one run.
 
-    A window given here takes the place of the windows that the runs were asked for.
+    A window given here takes the place of the windows that the runs were asked for.  With ``rebuild``
+    the rows of files that can be read whole are made anew instead of being merged.
     """
     window = Scope(since=since, until=until) if since or until else None
     with dataset.lock(spider.name):
@@ -122,6 +125,7 @@ def replay(
             (sighting for r in runs for sighting in r.sightings),
             course,
             archived={r.run.run_id: (r.run, r.course) for r in runs},
+            rebuilt={r.name for r in runs if not r.course.failures} if rebuild else (),
         )
 
 

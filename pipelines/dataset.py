@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from filelock import FileLock, Timeout
 
-from pipelines.entry import COLUMNS, PARTITION, Record
+from pipelines.entry import COLUMNS, PARTITION, Record, row_order
 from pipelines.run import SOURCE_NAME
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ class Dataset:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        rows = sorted(records, key=lambda r: (r.first_seen, r.page_url, r.position, r.entry_id))
+        rows = sorted(records, key=row_order)
         names = tuple(_names())
         columns = zip(*map(attrgetter(*names), rows), strict=True) if rows else [()] * len(names)
         table = pa.table(dict(zip(names, columns, strict=True)), schema=_schema())

@@ -2,10 +2,12 @@
 
 The rules, in their order, for one record of one fetched page:
 
+0. The sighting that a row began with is that row, however often it is read again.
 1. An address that belongs to one entry identifies it.  An address does not when different entries of
    the page share it, when it is the listing itself or a front above it, or when several known rows
    already carry it.
-2. The same title, teaser and date are the same entry under another address.
+2. The same title, teaser and date are the same entry under another address.  A record without an
+   address of its own may print less than the entry, but nothing else.
 3. Everything else is new.
 
 Within a run the first copy speaks; later copies are repeats, which may add an address or fill a gap.
@@ -24,7 +26,7 @@ from itertools import groupby
 from typing import Final
 
 from pipelines import identity
-from pipelines.entry import Precision, Reason, Record, Rejected, Sighting
+from pipelines.entry import Precision, Reason, Record, Rejected, Sighting, row_order
 
 
 class Verdict(StrEnum):
@@ -76,17 +78,14 @@ class Judge:
     def __init__(self, known: Iterable[Record], hosts: frozenset[str]) -> None:
         self._hosts = hosts
         self._rows: dict[str, Record] = {}
+        # Both are functions of the rows alone, so that a row found now is found after a restart.
         self._by_address: dict[str, set[str]] = {}
-        self._by_content: dict[str, str] = {}
+        self._by_content: dict[str, set[str]] = {}
+        self._by_words: dict[str, set[str]] | None = None
+        self._by_birth: dict[tuple[datetime, str, int], str] = {}
         self._touched: set[tuple[str, str]] = set()  # (run, entry): decided in that run already
         for row in known:
-            self._rows[row.entry_id] = row
-            own = self._own(row.page_url)
-            for url in row.urls:
-                self._by_address.setdefault(identity.address_key(url, own), set()).add(row.entry_id)
-            content = identity.fingerprint(row)
-            if content and identity.tells_apart(row):
-                self._by_content.setdefault(content, row.entry_id)
+            self._store(row)
 
     def page(self, page: Sequence[Sighting]) -> Iterator[Decision | Rejected]:
         """Decide the records of one fetch of one page, which have their page's context in common."""
@@ -107,7 +106,7 @@ class Judge:
             if copies[decision.record.entry_id] > decision.record.repeats:
                 record = replace(decision.record, repeats=copies[decision.record.entry_id])
                 decision = Decision(decision.verdict, record, decision.run_id)
-            self._store(decision.record, key, content if identity.tells_apart(sighting) else None)
+            self._store(decision.record)
             yield decision
 
     def _own(self, page_url: str) -> frozenset[str]:
@@ -118,18 +117,50 @@ class Judge:
         self, sighting: Sighting, key: str | None, content: str | None
     ) -> tuple[Record | None, str | None]:
         """The row this is a sighting of, or what a new row would be known by."""
-        if key is not None:
-            rows = self._by_address.get(key, ())
+        born = self._by_birth.get((sighting.fetched_at, sighting.page_url, sighting.position))
+        if born is not None:
+            return self._rows[born], key
+        if key is not None and (found := self._by_address.get(key)):
+            rows = sorted((self._rows[entry_id] for entry_id in found), key=row_order)
             if len(rows) == 1:
-                return self._rows[next(iter(rows))], key
-            if rows:
-                key = None
-        if content and identity.tells_apart(sighting) and content in self._by_content:
-            return self._rows[self._by_content[content]], content
+                return rows[0], key
+            # Several entries have been seen here, so the address does not say which one this is.
+            for row in rows:
+                if not _edited(row, sighting):
+                    return row, key
+            key = None
+        if identity.tells_apart(sighting):
+            if key is None:
+                alike = [row for row in self._worded(sighting) if _agrees(row, sighting)]
+            else:
+                alike = [
+                    self._rows[entry_id] for entry_id in self._by_content.get(content or "", ())
+                ]
+            if alike:
+                namesake = identity.entry_id(sighting.source, content or "")
+                return min(alike, key=lambda r: (r.entry_id != namesake, row_order(r))), content
         basis = key or content
         if basis is None:
             return None, None
         return self._rows.get(identity.entry_id(sighting.source, basis)), basis
+
+    def _worded(self, sighting: Sighting) -> Iterator[Record]:
+        """The rows with the title or the teaser of a sighting."""
+        if self._by_words is None:  # few sources print records without addresses
+            self._by_words = {}
+            for row in self._rows.values():
+                self._index_words(row, self._by_words)
+        found: set[str] = set()
+        for text in (sighting.title, sighting.teaser):
+            if text is not None:
+                found |= self._by_words.get(text, set())
+        return (self._rows[entry_id] for entry_id in found)
+
+    @staticmethod
+    def _index_words(row: Record, index: dict[str, set[str]]) -> None:
+        for text in (row.title, row.teaser):
+            if text is not None:
+                index.setdefault(text, set()).add(row.entry_id)
 
     def _judge(self, sighting: Sighting, row: Record | None, basis: str | None) -> Decision:
         run_id = sighting.run_id
@@ -146,12 +177,29 @@ class Judge:
             return Decision(Verdict.REVISED, _revised(merged, sighting), run_id)
         return Decision(Verdict.SEEN, _filled(merged, sighting), run_id)
 
-    def _store(self, row: Record, key: str | None, content: str | None) -> None:
+    def _store(self, row: Record) -> None:
+        old = self._rows.get(row.entry_id)
         self._rows[row.entry_id] = row
-        if key is not None:
-            self._by_address.setdefault(key, set()).add(row.entry_id)
-        if content is not None:
-            self._by_content.setdefault(content, row.entry_id)
+        self._by_birth[row.first_seen, row.page_url, row.position] = row.entry_id
+        if old is None or old.urls != row.urls:
+            own = self._own(row.page_url)
+            for url in row.urls:
+                key = identity.address_key(url, own)
+                self._by_address.setdefault(key, set()).add(row.entry_id)
+        if old is not None:
+            if (old.title, old.teaser, old.published) == (row.title, row.teaser, row.published):
+                return
+            if (before := _content(old)) is not None:
+                self._by_content[before].discard(row.entry_id)
+        if (content := _content(row)) is not None:
+            self._by_content.setdefault(content, set()).add(row.entry_id)
+        if self._by_words is not None:
+            self._index_words(row, self._by_words)
+
+
+def _content(row: Record) -> str | None:
+    """What finds a row under another address: its fingerprint, if that tells it from other entries."""
+    return identity.fingerprint(row) if identity.tells_apart(row) else None
 
 
 def _shared(keys: Sequence[str | None], page: Sequence[Sighting]) -> set[str]:
@@ -232,6 +280,17 @@ def _edited(row: Record, sighting: Sighting) -> bool:
         or not _same_teaser(row, sighting)
         or not _same_date(row, sighting)
     )
+
+
+def _agrees(row: Record, sighting: Sighting) -> bool:
+    """Whether two of title, teaser and date are the same, and nothing contradicts."""
+    same = (row.title is not None and row.title == sighting.title) + (
+        row.teaser is not None and row.teaser == sighting.teaser
+    )
+    if not same:
+        return False
+    same += row.published is not None and row.published == sighting.published
+    return same > 1 and not _edited(row, sighting)
 
 
 def _same_teaser(row: Record, sighting: Sighting) -> bool:

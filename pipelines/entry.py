@@ -113,6 +113,11 @@ class Record:
     run_id: str
 
 
+def row_order(row: Record) -> tuple[datetime, str, int, str]:
+    """The order of rows in a table: as they were first seen."""
+    return (row.first_seen, row.page_url, row.position, row.entry_id)
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """A column of the ``entries`` table; ``type`` is one of the six shapes that the table knows."""

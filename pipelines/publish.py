@@ -11,7 +11,7 @@ the same sightings twice changes nothing.  The caller holds the source's lock.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -19,7 +19,7 @@ from typing import Any
 from pipelines import ledger
 from pipelines.dataset import Dataset
 from pipelines.dedupe import Decision, Verdict, decide
-from pipelines.entry import Rejected, Sighting
+from pipelines.entry import Rejected, Sighting, row_order
 from pipelines.ledger import Counts, Course, Ledger
 from pipelines.normalize import normalize
 from pipelines.run import Run
@@ -44,20 +44,23 @@ def publish(
     course: Course,
     *,
     archived: Mapping[str, tuple[Run, Course]] | None = None,
+    rebuilt: Collection[str] = (),
 ) -> Report:
     """Merge one source's sightings into its rows and write the ledger.
 
     ``archived`` names the archived runs that the sightings of a replay come from; those that never
-    got a ledger (their process died, or the ledger was lost) get one now.
+    got a ledger (their process died, or the ledger was lost) get one now.  Rows that the archive
+    files in ``rebuilt`` prove are made anew: they are what those files say today, and nothing else.
     """
     normal = [normalize(sighting) for sighting in sightings]
-    known = dataset.records(run.source)
+    stored = dataset.records(run.source)
+    known = [row for row in stored if row.warc_file not in rebuilt]
     rows = {row.entry_id: row for row in known}
     decisions: list[Decision | Rejected] = [item for item in normal if isinstance(item, Rejected)]
     decisions += decide([s for s in normal if isinstance(s, Sighting)], known, run.hosts)
     rows.update((d.record.entry_id, d.record) for d in decisions if isinstance(d, Decision))
 
-    if list(rows.values()) != known:
+    if sorted(rows.values(), key=row_order) != stored:
         dataset.commit(run.source, rows.values())
     for run_id, (archived_run, archived_course) in (archived or {}).items():
         if not ledger.exists(dataset, run_id):

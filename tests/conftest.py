@@ -12,6 +12,11 @@ from pathlib import Path
 from threading import Event, Thread
 
 import pytest
+from hypothesis import settings
+
+# The first date of a language loads its tables; no test is about time.
+settings.register_profile("here", deadline=None)
+settings.load_profile("here")
 
 ROOT = Path(__file__).parent.parent
 

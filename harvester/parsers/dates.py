@@ -217,14 +217,19 @@ class _Reader:
             return _ASK
         late = self._probe(key, 2017, (21, 22, 23, 20))
         early = self._probe(key, 2014, (11, 10, 9, 8))
-        return late if late == early else _ASK
+        if late != early or not isinstance(late, _Shape):
+            return _ASK if late != early else late
+        # "12:07 am" is the one time at which a shape with "am" shows that it is no table.
+        numbers = [2015 if c == "\2" else 7 for c in key if c in "\1\2"]
+        if late.hour is not None:
+            numbers[late.hour] = 12
+        noon = self._ask(_filled(key, numbers), "day", any_language=True)
+        return late if noon == late.read(numbers).value else _ASK
 
     def _probe(self, key: str, year: int, values: tuple[int, ...]) -> _Shape | _NoShape:
         rest = iter(values)
         numbers = [year if c == "\2" else next(rest) for c in key if c in "\1\2"]
-        fill = iter(numbers)
-        text = re.sub("[\1\2]", lambda _: f"{next(fill):02}", key)
-        answer = self._ask(text, "day", any_language=True)
+        answer = self._ask(_filled(key, numbers), "day", any_language=True)
         if answer is None:
             return _NO_DATE
         parts = (answer.day, answer.year, answer.hour, answer.minute, answer.second)
@@ -296,6 +301,12 @@ class _Reader:
             if found:
                 return found.replace(tzinfo=None)
         return None
+
+
+def _filled(key: str, numbers: list[int]) -> str:
+    """A text of a shape, with these numbers."""
+    rest = iter(numbers)
+    return re.sub("[\1\2]", lambda _: f"{next(rest):02}", key)
 
 
 def _read_iso(match: re.Match[str]) -> Reading:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import mmap
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -178,7 +179,7 @@ def read_archive(path: Path) -> Iterator[Answer | Damage]:
         if record.record_type != WarcRecordType.response:
             continue
         offset = record.stream_pos
-        if record.headers.get("WARC-Block-Digest") and not record.verify_block_digest():
+        if not _is_intact(record):
             yield Damage(path, offset, "the record does not match its digest, or ends early")
             continue
         url = (record.headers.get("WARC-Target-URI") or "").strip("<>")
@@ -205,25 +206,41 @@ def read_archive(path: Path) -> Iterator[Answer | Damage]:
 
 
 def _records(path: Path) -> Iterator[WarcRecord | Damage]:
-    """All records; after damage reading goes on with the next gzip member, if there is one."""
+    """All records; after damage reading goes on with the next gzip member, if there is one.
+
+    What only looks like a member inside a damaged stretch belongs to that stretch.
+    """
     start = 0
+    damaged = False
     with path.open("rb") as file:
         while True:
             file.seek(start)
-            position = start
+            last: int | None = None  # where the last good record of this stretch began
             try:
                 for record in ArchiveIterator(file, parse_http=False):
-                    position = record.stream_pos
+                    last = record.stream_pos
+                    damaged = False
                     yield record
                 return
             except (OSError, KeyError, ValueError) as error:
-                yield Damage(path, position, str(error))
-            file.seek(position + 1)
-            rest = file.read()
-            found = rest.find(_GZIP_MEMBER, 0 if position > start else len(_GZIP_MEMBER))
-            if found < 0:
+                reason = str(error)
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                # The damage is in the member after the last good one, or where reading began.
+                at = start if last is None else content.find(_GZIP_MEMBER, last + 1)
+                if not damaged:
+                    yield Damage(path, at if at >= 0 else len(content), reason)
+                damaged = True
+                start = content.find(_GZIP_MEMBER, at + 1) if at >= 0 else -1
+            if start < 0:
                 return
-            start = position + 1 + found
+
+
+def _is_intact(record: WarcRecord) -> bool:
+    """Whether a record is what was written, as far as it carries a digest."""
+    try:
+        return not record.headers.get("WARC-Block-Digest") or record.verify_block_digest()
+    except OSError:
+        return False
 
 
 def _info(name: str, run: Run, user_agent: str) -> WarcRecord:

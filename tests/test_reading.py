@@ -85,6 +85,8 @@ def test_what_is_not_there_is_null() -> None:
         ("Not cut. →", "Not cut.", False),
         ("A whole sentence.", "A whole sentence.", False),
         ("In (brackets)", "In (brackets)", False),
+        ("A sentence that ends....", "A sentence that ends.", True),
+        ("A leader ......", "A leader", True),
         ("…", None, False),
     ],
 )

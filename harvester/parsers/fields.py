@@ -14,8 +14,9 @@ from pipelines.entry import Entry
 
 Dated = tuple[str | None, Reading]
 
-# What a source appends where it cut a teaser ...
-_CUT: Final = re.compile(r"(?:\[\s*(?:…|\.{3,})\s*\]|\(\s*(?:…|\.{3,})\s*\)|…|\.{3,})$")
+# What a source appends where it cut a teaser (a fourth dot ended a sentence) ...
+_DOTS: Final = r"(?:…|(?<!\.)\.{3}|(?<=[^.]\.)\.{3}|\.{5,})"
+_CUT: Final = re.compile(rf"(?:\[\s*{_DOTS}\s*\]|\(\s*{_DOTS}\s*\)|{_DOTS})$")
 # ... and what it appends without having cut: separators and arrows.
 _TAIL: Final = re.compile(r"(?://+|[»›→|]|>{1,2})$")
 _LAST: Final = frozenset("….])/»›→|>")

@@ -1,0 +1,162 @@
+"""The tables: one schema for every reader, all or nothing on disk."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import duckdb
+import pandas as pd
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+from test_rows import DAWN, HOSTS, seen
+
+from pipelines import ledger
+from pipelines.dataset import Damaged, Dataset, DatasetError, Locked
+from pipelines.entry import COLUMNS, Record
+from pipelines.ledger import Course, Stop
+from pipelines.publish import publish
+from pipelines.run import Run, next_run_id
+
+NULLS = seen(None, None, "Only a teaser", None, position=1)
+
+
+@pytest.fixture
+def dataset(tmp_path) -> Dataset:
+    return Dataset(tmp_path / "output")
+
+
+def put(dataset: Dataset, *sightings, source="test", run=1, **more):
+    at = datetime(2026, 2, run, tzinfo=UTC)
+    a_run = Run(run_id=next_run_id(source, at, ()), source=source, started=at, hosts=HOSTS)
+    return publish(dataset, a_run, sightings, Course(**more))
+
+
+def test_every_reader_gets_the_types_of_the_contract(dataset) -> None:
+    put(dataset, seen())
+    put(dataset, NULLS, source="nulls-only")
+    folder = str(dataset.root / "entries")
+
+    frame = pd.read_parquet(folder)
+    assert len(frame) == 2
+    assert str(frame["published"].dtype) == "datetime64[us]"
+    assert str(frame["first_seen"].dtype) == "datetime64[us, UTC]"
+    assert str(frame["missing_since"].dtype) == "datetime64[us, UTC]"
+    assert str(frame["repeats"].dtype) == "int32"
+    assert set(frame["source"]) == {"test", "nulls-only"}
+
+    table = pl.read_parquet(folder)
+    assert table.schema["published"] == pl.Datetime("us")
+    assert table.schema["first_seen"] == pl.Datetime("us", "UTC")
+    assert table.schema["urls"] == pl.List(pl.String)
+    assert table.schema["teaser_truncated"] == pl.Boolean
+
+    query = (
+        f"DESCRIBE SELECT * FROM read_parquet('{folder}/**/*.parquet', hive_partitioning = true)"
+    )
+    types = {name: kind for name, kind, *_ in duckdb.sql(query).fetchall()}
+    assert types["published"] == "TIMESTAMP"
+    assert types["last_seen"] == "TIMESTAMP WITH TIME ZONE"
+    assert types["urls"] == "VARCHAR[]"
+    assert (types["position"], types["title"], types["source"]) == ("INTEGER", "VARCHAR", "VARCHAR")
+
+    names = [column.name for column in COLUMNS]
+    for path in dataset.root.glob("entries/*/*.parquet"):
+        schema = pq.read_schema(path)
+        assert schema.names == names
+        assert [schema.field(c.name).nullable for c in COLUMNS] == [c.nullable for c in COLUMNS]
+    assert set(Record.__slots__) == {*names, "source"}
+    assert set(frame.columns) == {*names, "source"}
+    assert (
+        dataset.read()["source"].dtype.kind == "O" or str(dataset.read()["source"].dtype) == "str"
+    )
+
+
+def test_rows_come_back_as_they_were(dataset) -> None:
+    report = put(dataset, seen(), NULLS)
+    rows = dataset.records("test")
+    assert rows == [d.record for d in report.decisions]
+    before = dataset.entries_file("test").stat()
+    put(dataset, seen(), NULLS)
+    assert dataset.entries_file("test").stat().st_mtime_ns == before.st_mtime_ns, "nothing to write"
+
+
+def test_an_empty_data_set(dataset) -> None:
+    assert dataset.records("test") == []
+    assert dataset.sources() == []
+    with pytest.raises(DatasetError, match="harvester crawl"):
+        dataset.read()
+    assert put(dataset).rows == 0
+    assert not (dataset.root / "entries").exists(), "no rows, no file"
+
+
+def test_damage_is_named(dataset) -> None:
+    put(dataset, *(seen(f"Title {n}", f"https://example.org/{n}") for n in range(50)))
+    path = dataset.entries_file("test")
+    whole = path.read_bytes()
+    for broken in (whole[:-100], b"", b"not Parquet", whole[:200] + b"\xff" + whole[201:]):
+        path.write_bytes(broken)
+        with pytest.raises(Damaged, match=r"entries\.parquet"):
+            dataset.records("test")
+    path.write_bytes(whole)
+    pd.DataFrame({"title": ["x"]}).to_parquet(path)
+    with pytest.raises(Damaged, match="contract"):
+        dataset.records("test")
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc/x", "007", "", "a\0b", "A", "x" * 65, "a/b", ".."])
+def test_a_source_name_never_leaves_its_folder(dataset, name) -> None:
+    with pytest.raises(DatasetError, match="source name"):
+        dataset.entries_file(name)
+
+
+def test_a_failed_write_leaves_what_was_there(dataset) -> None:
+    put(dataset, seen())
+    before = dataset.entries_file("test").read_bytes()
+    with pytest.raises(RuntimeError), dataset.replacing(dataset.entries_file("test")) as staged:
+        staged.write_bytes(b"half")
+        raise RuntimeError
+    assert dataset.entries_file("test").read_bytes() == before
+    assert list((dataset.root / ".staging").iterdir()) == []
+
+
+def test_the_lock_is_for_one(dataset) -> None:
+    with dataset.lock("test"):
+        with pytest.raises(Locked, match="another process"), dataset.lock("test"):
+            pass
+        with dataset.lock("other"):
+            pass
+    with dataset.lock("test"):
+        pass
+
+
+def test_a_ledger_says_everything(dataset) -> None:
+    put(dataset, seen(), seen(position=1), seen(None, None, None, None, position=2))
+    [path] = (dataset.root / "runs").iterdir()
+    told = json.loads(path.read_text("utf-8"))
+    assert told["counts"] == {
+        "entries": 3, "new": 1, "repeats": 1, "revised": 0, "seen": 0, "rejected": 1
+    }  # fmt: skip
+    [rejected] = told["rejected"]
+    assert "neither title" in rejected["reason"]
+    assert (rejected["page_url"], rejected["position"]) == ("https://example.org/news?page=1", 2)
+    assert (told["source"], told["mode"], told["rows"]) == ("test", "crawl", 1)
+
+
+def test_only_the_last_run_says_whether_a_listing_was_read_whole(dataset) -> None:
+    url = "https://example.org/news"
+
+    def ends(run: int, whole: bool, source: str = "test") -> None:
+        put(dataset, run=run, source=source, stops=(Stop(start_url=url, reason="r", whole=whole),))
+
+    assert not ledger.last_read_whole(dataset, "test", url)
+    ends(1, True)
+    assert ledger.last_read_whole(dataset, "test", url)
+    ends(2, False)
+    ends(3, True, source="another-test")
+    assert not ledger.last_read_whole(dataset, "test", url)
+    assert not ledger.last_read_whole(dataset, "test", url + "?country=x")
+    dataset.ledger_file(next_run_id("test", DAWN.replace(year=2030), ())).write_text("{")
+    with pytest.raises(Damaged, match="2030"):
+        ledger.last_read_whole(dataset, "test", url)

@@ -63,13 +63,14 @@ def crawl(
     """Fetch listings, archive them, and merge their entries into the data set."""
     from harvester.crawl import crawl as run
     from harvester.crawl import project_settings, sources, worst
+    from harvester.peek import is_address
 
     settings = project_settings(output, verbose=verbose)
     chosen = _chosen(names, all_, sources(settings))
     if start_url and len(chosen) > 1:
         raise typer.BadParameter("--start-url belongs to one source; name just that one")
     for url in start_url or ():
-        if not url.lower().startswith(("http://", "https://")):
+        if not is_address(url):
             raise typer.BadParameter(f"--start-url {url!r} does not begin with http:// or https://")
     _warn_of_demo(Path(settings["HARVESTER_OUTPUT"]), start_url)
     arguments = {
@@ -111,6 +112,7 @@ def replay(
     from harvester.crawl import Outcome as Result
     from harvester.replay import replay as rebuild
     from pipelines.dataset import Dataset
+    from pipelines.run import run_started
 
     settings = project_settings(output)
     known = sources(settings)
@@ -128,6 +130,10 @@ def replay(
             raise typer.BadParameter(f"{path} does not say which source it is of; name the source")
         if source in chosen:
             files.setdefault(source, []).append(path)
+    if run and run_started(run) is None:
+        raise typer.BadParameter(
+            f"--run {run!r} is no run; the files in runs/ are named after them"
+        )
     if not warc:
         for source in chosen:
             found = sorted(kept.archive_folder(source).glob(f"{run or '*'}{SUFFIX}"))
@@ -192,12 +198,14 @@ def peek(
 ) -> int:
     """Show what would be read from a page; nothing is stored."""
     from harvester.crawl import Exit, project_settings, sources
-    from harvester.peek import PeekError, get, read_as
+    from harvester.peek import PeekError, get, is_address, read_as
 
     settings = project_settings(None)
     known = sources(settings)
     if source is not None and source not in known:
         raise typer.BadParameter(f"no source {source!r}; known are {', '.join(known)}")
+    if not is_address(target) and not Path(target).is_file():
+        raise typer.BadParameter(f"{target}: no such file, and no http address")
     try:
         page = get(target, url, settings)
     except PeekError as error:

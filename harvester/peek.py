@@ -23,6 +23,11 @@ class PeekError(Exception):
     """The page cannot be had; the message says why."""
 
 
+def is_address(target: str) -> bool:
+    """Whether this is something to fetch, and not a file."""
+    return target.lower().startswith(("http://", "https://"))
+
+
 def get(target: str, url: str | None, settings: Settings) -> Page:
     """The page at an address, or in a file.  Raises ``PeekError``."""
     if not target.lower().startswith(("http://", "https://")):

@@ -15,13 +15,16 @@ import io
 import json
 import mmap
 import os
+import zlib
+from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, date, datetime
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
+from urllib.parse import urlsplit, urlunsplit
 
 from fastwarc.stream_io import GzipWriter
 from fastwarc.warc import ArchiveIterator, WarcRecord, WarcRecordType
@@ -205,6 +208,22 @@ def read_archive(path: Path) -> Iterator[Answer | Damage]:
         )
 
 
+def set_torn_tail_aside(path: Path) -> Damage | None:
+    """Cut off what a killed run was writing when it died, and keep it beside the file.
+
+    Only damage that reaches to the end of the file is such a tail.
+    """
+    ending = deque(read_archive(path), maxlen=1)
+    if not ending or not isinstance(last := ending[0], Damage):
+        return None
+    with path.open("r+b") as file:
+        file.seek(last.offset)
+        path.with_name(path.name + ".torn").write_bytes(file.read())
+        file.truncate(last.offset)
+        os.fsync(file.fileno())
+    return last
+
+
 def _records(path: Path) -> Iterator[WarcRecord | Damage]:
     """All records; after damage reading goes on with the next gzip member, if there is one.
 
@@ -213,26 +232,46 @@ def _records(path: Path) -> Iterator[WarcRecord | Damage]:
     start = 0
     damaged = False
     with path.open("rb") as file:
-        while True:
+        size = os.fstat(file.fileno()).st_size
+        while 0 <= start < size:
             file.seek(start)
             last: int | None = None  # where the last good record of this stretch began
+            reason = "this is no WARC record"
             try:
                 for record in ArchiveIterator(file, parse_http=False):
                     last = record.stream_pos
                     damaged = False
                     yield record
-                return
             except (OSError, KeyError, ValueError) as error:
                 reason = str(error)
+            # The library takes some damage for the end of the file, so its end is looked for here.
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-                # The damage is in the member after the last good one, or where reading began.
-                at = start if last is None else content.find(_GZIP_MEMBER, last + 1)
+                at = start if last is None else _member_end(content, last)
+                if at >= size:
+                    return
                 if not damaged:
-                    yield Damage(path, at if at >= 0 else len(content), reason)
+                    yield Damage(path, at, reason)
                 damaged = True
-                start = content.find(_GZIP_MEMBER, at + 1) if at >= 0 else -1
-            if start < 0:
-                return
+                start = content.find(
+                    _GZIP_MEMBER, at + 1 if content[at : at + 3] == _GZIP_MEMBER else at
+                )
+
+
+def _member_end(content: mmap.mmap, start: int) -> int:
+    """Where the gzip member that begins at ``start`` ends; the end of the file if it is not packed."""
+    if content[start : start + 3] != _GZIP_MEMBER:
+        return len(content)
+    unpack = zlib.decompressobj(wbits=31)
+    position = start
+    while not unpack.eof and position < len(content):
+        chunk = content[position : position + 65536]
+        position += len(chunk)
+        try:
+            unpack.decompress(chunk)
+        except zlib.error:  # damaged itself, which its reader has noticed
+            following = content.find(_GZIP_MEMBER, start + 1)
+            return following if following >= 0 else len(content)
+    return position - len(unpack.unused_data)
 
 
 def _is_intact(record: WarcRecord) -> bool:
@@ -280,7 +319,8 @@ def _told(record: WarcRecord) -> dict[str, Any] | None:
 
 
 def _run(told: dict[str, Any]) -> Run:
-    scope = told["scope"]
+    known = {field.name for field in fields(Scope)}
+    scope = {name: value for name, value in told["scope"].items() if name in known}
     for end in ("since", "until"):
         scope[end] = date.fromisoformat(scope[end]) if scope[end] else None
     return Run(
@@ -315,8 +355,10 @@ def _sent(exchange: Exchange) -> Headers:
 
 
 def _request_line(exchange: Exchange) -> bytes:
-    host, slash, path = exchange.url.partition("://")[2].partition("/")
-    return f"{exchange.method} {slash or '/'}{path} HTTP/1.1\r\nHost: {host}\r\n".encode()
+    parts = urlsplit(exchange.url)
+    target = urlunsplit(("", "", parts.path or "/", parts.query, ""))
+    host = parts.netloc.rpartition("@")[2]
+    return f"{exchange.method} {target} HTTP/1.1\r\nHost: {host}\r\n".encode()
 
 
 def _lines(headers: Headers) -> bytes:

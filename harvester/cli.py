@@ -63,20 +63,19 @@ def crawl(
     """Fetch listings, archive them, and merge their entries into the data set."""
     from harvester.crawl import crawl as run
     from harvester.crawl import project_settings, sources, worst
-    from harvester.peek import is_address
+    from pipelines.identity import canonical_url
 
     settings = project_settings(output, verbose=verbose)
     chosen = _chosen(names, all_, sources(settings))
     if start_url and len(chosen) > 1:
         raise typer.BadParameter("--start-url belongs to one source; name just that one")
     for url in start_url or ():
-        if not is_address(url):
-            raise typer.BadParameter(f"--start-url {url!r} does not begin with http:// or https://")
+        if canonical_url(url) is None:
+            raise typer.BadParameter(f"--start-url {url!r} is no http address")
     _warn_of_demo(Path(settings["HARVESTER_OUTPUT"]), start_url)
     arguments = {
         "start_url": start_url,
-        "since": _day("--since", since),
-        "until": _day("--until", until),
+        **_window(since, until),
         "max_pages": max_pages,
         "full": full,
     }
@@ -116,7 +115,7 @@ def replay(
 
     settings = project_settings(output)
     known = sources(settings)
-    window = {"since": _day("--since", since), "until": _day("--until", until)}
+    window = _window(since, until)
     dataset = Dataset(Path(settings["HARVESTER_OUTPUT"]))
     kept = Dataset(_archive_root(archive, dataset.root, project_settings(None)["HARVESTER_OUTPUT"]))
     chosen = _chosen(names, not names, known)
@@ -125,11 +124,12 @@ def replay(
         if not path.is_file():
             raise typer.BadParameter(f"--warc {path}: no such file")
         # A file of ours names its source; for one from elsewhere it must be said.
-        source = chosen[0] if len(chosen) == 1 else read_run(path, "").source
-        if source not in known:
+        source = read_run(path, "").source or (chosen[0] if len(chosen) == 1 else "")
+        if not source:
             raise typer.BadParameter(f"{path} does not say which source it is of; name the source")
-        if source in chosen:
-            files.setdefault(source, []).append(path)
+        if source not in chosen:
+            raise typer.BadParameter(f"{path} is an archive of {source}, which was not asked for")
+        files.setdefault(source, []).append(path)
     if run and run_started(run) is None:
         raise typer.BadParameter(
             f"--run {run!r} is no run; the files in runs/ are named after them"
@@ -285,6 +285,13 @@ def _day(option: str, text: str | None) -> date | None:
         return date.fromisoformat(text) if text else None
     except ValueError:
         raise typer.BadParameter(f"{option} {text!r} is no day; write it as 2011-07-31") from None
+
+
+def _window(since: str | None, until: str | None) -> dict[str, date | None]:
+    first, last = _day("--since", since), _day("--until", until)
+    if first and last and first > last:
+        raise typer.BadParameter(f"--since {first} lies after --until {last}")
+    return {"since": first, "until": last}
 
 
 def _archive_root(given: Path | None, output: Path, default: str) -> Path:

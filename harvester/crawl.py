@@ -56,6 +56,14 @@ _GRAVITY = (
 )
 
 
+_CODE = {
+    Fault.BUG: Exit.BUG,
+    Fault.OUTPUT: Exit.IO_ERROR,
+    Fault.DATA: Exit.DATA,
+    Fault.SOURCE: Exit.UNAVAILABLE,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How one source fared; ``problem`` is one line, ``None`` when all went well."""
@@ -122,21 +130,14 @@ def _outcome(name: str, spider: Any, raised: BaseException | None) -> Outcome:
         return Outcome(name, exit_of(error), _line(error), report)
     if report is None:
         return Outcome(name, Exit.BUG, "the run ended without a report", None)
-    return judge(name, report)
+    return judge(name, report, getattr(spider, "recovery", ()))
 
 
-def judge(name: str, report: Report) -> Outcome:
-    """The outcome of a run that was published."""
-    failures = report.course.failures
+def judge(name: str, report: Report, recovery: Sequence[Failure] = ()) -> Outcome:
+    """The outcome of a run that was published, and of the recovery that it began with."""
+    failures = (*recovery, *report.course.failures)
     if failures:
-        faults = {failure.fault for failure in failures}
-        code = (
-            Exit.BUG
-            if Fault.BUG in faults
-            else Exit.IO_ERROR
-            if Fault.OUTPUT in faults
-            else Exit.UNAVAILABLE
-        )
+        code = min((_CODE[failure.fault] for failure in failures), key=_GRAVITY.index)
         return Outcome(name, code, _summary(failures, report), report)
     if any(stop.reason == StopReason.INTERRUPTED.value for stop in report.course.stops):
         return Outcome(name, Exit.TRY_LATER, "interrupted; what was fetched is stored", report)

@@ -54,6 +54,11 @@ def decode(body: bytes, content_type: str = "") -> str:
             return body.decode("utf-8")
         except UnicodeDecodeError:
             pass
+    # A teaser that was cut in the middle of a character does not make the page something else.
+    text = body.decode("utf-8", "replace")
+    bad = text.count("\ufffd")
+    if len(text) - len(text.encode("ascii", "ignore")) > 5 * bad:
+        return text
     # Imported late: a page in UTF-8, which is nearly every page, needs no detector.
     from bs4.dammit import EncodingDetector, UnicodeDammit
 
@@ -63,13 +68,13 @@ def decode(body: bytes, content_type: str = "") -> str:
     for label in labels:
         name = _MEANT.get(label.lower(), label)
         try:
-            text = body.decode(name, "replace")
-        except LookupError:
+            labelled = body.decode(name, "replace")
+        except (LookupError, UnicodeError):  # no encoding, or one that is no charset
             continue
         # A wrong label shows: more than a stray byte cannot be read with it.
-        if text.count("\ufffd") <= len(text) // 1000:
-            return text
+        if labelled.count("\ufffd") <= len(labelled) // 1000:
+            return labelled
     dammit = UnicodeDammit(body, is_html=True)
     if dammit.unicode_markup is not None and not dammit.contains_replacement_characters:
         return dammit.unicode_markup
-    return body.decode("utf-8", "replace")
+    return text

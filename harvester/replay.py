@@ -20,11 +20,11 @@ from scrapy.http import Headers, Request, Response
 from scrapy.settings import BaseSettings
 from scrapy.signalmanager import SignalManager
 
-from harvester.archive import SUFFIX, Answer, Damage, read_archive, read_run
+from harvester.archive import SUFFIX, Answer, Damage, read_archive, read_run, set_torn_tail_aside
 from harvester.page import Page
 from harvester.spider import Evidence, ListingSpider
 from pipelines import ledger
-from pipelines.dataset import Dataset
+from pipelines.dataset import Dataset, DatasetError
 from pipelines.entry import Sighting
 from pipelines.identity import host_of
 from pipelines.ledger import Course, Failure, Fault, PageSeen, Stop
@@ -41,7 +41,6 @@ _DIED: Final = "the run ended before it was published"
 class ReadRun:
     """An archived run, read again."""
 
-    name: str
     run: Run
     course: Course
     sightings: list[Sighting]
@@ -56,7 +55,8 @@ def read_archived_run(
     Damaged records and pages that cannot be read are named in the course's failures.
     """
     run = read_run(path, spider.name)
-    run = replace(run, hosts=run.hosts | spider.hosts)
+    if not run.hosts:  # an archive from elsewhere: whatever the source calls its own
+        run = replace(run, hosts=spider.hosts)
     scope = window or run.scope
     name = _name_in_data_set(path)
     decoder = _decoder(settings)
@@ -65,7 +65,8 @@ def read_archived_run(
     sightings: list[Sighting] = []
     for answer in read_archive(path):
         if isinstance(answer, Damage):
-            failures.append(Failure(url=str(path), reason=str(answer)))
+            reason = f"damaged at byte {answer.offset}: {answer.reason}"
+            failures.append(Failure(url=str(path), reason=reason, fault=Fault.DATA))
             continue
         if not _is_listing(answer, run):
             continue
@@ -82,9 +83,11 @@ def read_archived_run(
             continue
         pages.append(look.seen)
         sightings += look.sightings
+        if look.failure is not None:
+            failures.append(look.failure)
     stops = [Stop(start_url=url, reason=_DIED, whole=False) for url in run.scope.start_urls]
     course = Course(pages=tuple(pages), stops=tuple(stops), failures=tuple(failures))
-    return ReadRun(name=name, run=run, course=course, sightings=sightings)
+    return ReadRun(run=run, course=course, sightings=sightings)
 
 
 def replay(
@@ -99,8 +102,8 @@ def replay(
 ) -> Report:
     """Publish what a source's archive files hold into ``dataset``, oldest run first, as one run.
 
-    A window given here takes the place of the windows that the runs were asked for.  With ``rebuild``
-    the rows of files that can be read whole are made anew instead of being merged.
+    A window given here takes the place of the windows that the runs were asked for.  ``rebuild`` says
+    that these are all archive files of the source; if they can be read whole, rows are made anew.
     """
     window = Scope(since=since, until=until) if since or until else None
     with dataset.lock(spider.name):
@@ -125,7 +128,7 @@ def replay(
             (sighting for r in runs for sighting in r.sightings),
             course,
             archived={r.run.run_id: (r.run, r.course) for r in runs},
-            rebuilt={r.name for r in runs if not r.course.failures} if rebuild else (),
+            rebuild=rebuild and not course.failures,
         )
 
 
@@ -135,16 +138,35 @@ def unpublished(dataset: Dataset, source: str) -> list[Path]:
     return [path for path in files if not ledger.exists(dataset, path.name.removesuffix(SUFFIX))]
 
 
-def recover(dataset: Dataset, spider: ListingSpider, settings: BaseSettings) -> list[Report]:
-    """Publish what dead runs of this source had fetched.  The caller holds the source's lock."""
-    reports = []
+def recover(dataset: Dataset, spider: ListingSpider, settings: BaseSettings) -> list[Failure]:
+    """Publish what dead runs of this source had fetched.  The caller holds the source's lock.
+
+    Returns what went wrong.  A run that cannot be read because of a bug stays unpublished, and the
+    next run tries again.
+    """
+    failures: list[Failure] = []
     for path in unpublished(dataset, spider.name):
-        found = read_archived_run(spider, settings, path)
-        # A file that was torn before it named its run still has its run's name.
-        run = replace(found.run, run_id=path.name.removesuffix(SUFFIX), mode="recovery")
-        sightings = [replace(s, run_id=run.run_id) for s in found.sightings]
-        reports.append(publish(dataset, run, sightings, found.course))
-    return reports
+        try:
+            torn = set_torn_tail_aside(path)
+            found = read_archived_run(spider, settings, path)
+            # A file that was torn before it named its run still has its run's name.
+            run = replace(found.run, run_id=path.name.removesuffix(SUFFIX), mode="recovery")
+            sightings = [replace(s, run_id=run.run_id) for s in found.sightings]
+            failures += found.course.failures
+            if any(failure.fault is Fault.BUG for failure in found.course.failures):
+                continue
+            if torn is not None:  # what a killed run was writing; it had not been read
+                noted = Failure(
+                    url=str(path), reason=f"torn at byte {torn.offset}", fault=Fault.DATA
+                )
+                course = replace(found.course, failures=(*found.course.failures, noted))
+                found = replace(found, course=course)
+            publish(dataset, run, sightings, found.course)
+        except Exception as error:
+            fault = Fault.DATA if isinstance(error, DatasetError) else Fault.OUTPUT
+            fault = fault if isinstance(error, (DatasetError, OSError)) else Fault.BUG
+            failures.append(Failure(url=str(path), reason=str(error), fault=fault))
+    return failures
 
 
 class RecoverOnStart:
@@ -162,8 +184,7 @@ class RecoverOnStart:
         if getattr(spider, "run", None) is None:  # nothing will be published
             return
         dataset = Dataset(Path(self._crawler.settings["HARVESTER_OUTPUT"]))
-        reader = type(spider)()
-        spider.recovered = recover(dataset, reader, self._crawler.settings)
+        spider.recovery = recover(dataset, type(spider)(), self._crawler.settings)
 
 
 def _decoder(settings: BaseSettings) -> HttpCompressionMiddleware:

@@ -28,8 +28,9 @@ from harvester.page import Page
 from harvester.paging import Chain, Follow, StopReason
 from harvester.parsers.listing import Listing, read
 from harvester.parsers.pattern import ListingPattern
+from pipelines.dataset import DatasetError
 from pipelines.entry import Batch, Entry, Sighting
-from pipelines.identity import host_of
+from pipelines.identity import canonical_url, host_of
 from pipelines.ledger import Course, Failure, Fault, PageSeen, Stop
 from pipelines.run import Run, Scope
 
@@ -98,6 +99,11 @@ class ListingSpider(scrapy.Spider):
             max_pages=_count("max_pages", max_pages),
             full=str(full).lower() in ("1", "true", "yes"),
         )
+        for url in self.scope.start_urls:
+            if canonical_url(url) is None:
+                raise ValueError(f"start_url={url!r} is no http address")
+        if self.scope.since and self.scope.until and self.scope.since > self.scope.until:
+            raise ValueError(f"since={self.scope.since} lies after until={self.scope.until}")
         self.hosts = frozenset(
             host_of(url) for url in (*type(self).start_urls, *self.scope.start_urls)
         )
@@ -105,7 +111,7 @@ class ListingSpider(scrapy.Spider):
         self.run: Run | None = None
         self.archive: ArchiveWriter | None = None
         self.memory: Memory | None = None
-        self.recovered: list[Report] = []
+        self.recovery: list[Failure] = []
         self.report: Report | None = None
         self.error: Exception | None = None
         self._pages: list[PageSeen] = []
@@ -165,7 +171,11 @@ class ListingSpider(scrapy.Spider):
             warc_file=evidence.warc_file,
             warc_record_id=evidence.warc_record_id,
         )
-        return Look(listing, sightings, seen)
+        # No listing that people keep is empty: it has changed, or this is another page in its place.
+        failure = None
+        if not listing.entries:
+            failure = Failure(url=page.url, reason="no entries: " + "; ".join(listing.evidence))
+        return Look(listing, sightings, seen, failure)
 
     async def start(self) -> AsyncIterator[Any]:
         """One chain of pages for each start address."""
@@ -198,6 +208,8 @@ class ListingSpider(scrapy.Spider):
         )
         look = self.look(page, evidence, self.scope)
         self._pages.append(look.seen)
+        if look.failure is not None:
+            self._failures.append(look.failure)
         if self.batches:
             yield Batch(tuple(look.sightings))
         else:
@@ -222,7 +234,9 @@ class ListingSpider(scrapy.Spider):
             )
 
     def _all_known(self, chain: Chain, sightings: Sequence[Sighting]) -> bool:
-        if self.memory is None or self.scope.full or not self.memory.read_whole(chain.start_url):
+        if not sightings or self.memory is None or self.scope.full:
+            return False
+        if not self.memory.read_whole(chain.start_url):
             return False
         return self.memory.all_known(sightings)
 
@@ -238,13 +252,14 @@ class ListingSpider(scrapy.Spider):
 
     def broke(self, failure: TwistedFailure, response: Response) -> None:
         """Reading a page raised: a bug here or in the source's file."""
-        self._failures.append(
-            Failure(url=response.url, reason=_said(failure.value), fault=Fault.BUG)
-        )
+        fault = Fault.DATA if isinstance(failure.value, DatasetError) else Fault.BUG
+        self._failures.append(Failure(url=response.url, reason=_said(failure.value), fault=fault))
 
     def _stop(self, chain: Chain, reason: StopReason) -> None:
+        # A window leaves entries out, so that what it has seen says nothing of the rest.
+        whole = reason.whole and not (self.scope.since or self.scope.until)
         self._stops[chain.start_url] = Stop(
-            start_url=chain.start_url, reason=reason.value, whole=reason.whole
+            start_url=chain.start_url, reason=reason.value, whole=whole
         )
 
     def finish(self) -> Course:
@@ -266,6 +281,7 @@ class Look:
     listing: Listing
     sightings: list[Sighting]
     seen: PageSeen
+    failure: Failure | None
 
 
 _ENTRY_FIELDS = tuple(field.name for field in fields(Entry))

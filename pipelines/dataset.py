@@ -14,6 +14,7 @@ readers also choke on foreign files.
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -158,6 +159,9 @@ class Dataset:
             _sync(staged)
             staged.replace(path)
             _sync(path.parent)
+        except OSError as error:
+            number = error.errno or errno.EIO
+            raise OSError(number, os.strerror(number), str(path)) from error
         finally:
             staged.unlink(missing_ok=True)
 

@@ -18,7 +18,7 @@ than the last one that saw the row (an archive read late) can add history, never
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -53,20 +53,21 @@ def seen_order(sighting: Sighting) -> tuple[str, datetime, str, int]:
 
 
 def decide(
-    sightings: Iterable[Sighting], known: Iterable[Record], hosts: frozenset[str]
+    sightings: Iterable[Sighting], known: Iterable[Record], hosts: Mapping[str, frozenset[str]]
 ) -> list[Decision | Rejected]:
     """One decision for each normalised sighting of one source, in ``seen_order``.
 
-    ``known`` are the source's rows so far, ``hosts`` the hosts that are the source itself (without
-    ``www.``).  The rows after the decisions are the last ``record`` of each ``entry_id``.
+    ``known`` are the source's rows so far, ``hosts`` for each run the hosts that are the source itself
+    (without ``www.``): what an address identifies is judged as it was in that run.  The rows after the
+    decisions are the last ``record`` of each ``entry_id``.
     """
-    judge = Judge(known, hosts)
-    ordered = sorted(sightings, key=seen_order)
-    return [
-        decision
-        for _, page in groupby(ordered, key=lambda s: (s.run_id, s.fetched_at, s.page_url))
-        for decision in judge.page(list(page))
-    ]
+    decisions: list[Decision | Rejected] = []
+    judge = Judge(known, frozenset())
+    for run_id, seen in groupby(sorted(sightings, key=seen_order), key=lambda s: s.run_id):
+        judge = judge.for_hosts(hosts[run_id])
+        for _, page in groupby(seen, key=lambda s: (s.fetched_at, s.page_url)):
+            decisions += judge.page(list(page))
+    return decisions
 
 
 class Judge:
@@ -86,6 +87,10 @@ class Judge:
         self._touched: set[tuple[str, str]] = set()  # (run, entry): decided in that run already
         for row in known:
             self._store(row)
+
+    def for_hosts(self, hosts: frozenset[str]) -> Judge:
+        """This judge, or one with the same rows for a run with other hosts."""
+        return self if hosts == self._hosts else Judge(self._rows.values(), hosts)
 
     def page(self, page: Sequence[Sighting]) -> Iterator[Decision | Rejected]:
         """Decide the records of one fetch of one page, which have their page's context in common."""
@@ -122,7 +127,7 @@ class Judge:
             return self._rows[born], key
         if key is not None and (found := self._by_address.get(key)):
             rows = sorted((self._rows[entry_id] for entry_id in found), key=row_order)
-            if len(rows) == 1:
+            if len(rows) == 1 and not self._is_another(rows[0], sighting):
                 return rows[0], key
             # Several entries have been seen here, so the address does not say which one this is.
             for row in rows:
@@ -143,6 +148,14 @@ class Judge:
         if basis is None:
             return None, None
         return self._rows.get(identity.entry_id(sighting.source, basis)), basis
+
+    def _is_another(self, row: Record, sighting: Sighting) -> bool:
+        """Whether one run shows two entries at an address: nobody edits title and date meanwhile."""
+        return (
+            (sighting.run_id, row.entry_id) in self._touched
+            and _differ(row.title, sighting.title)
+            and _other_day(row, sighting)
+        )
 
     def _worded(self, sighting: Sighting) -> Iterator[Record]:
         """The rows with the title or the teaser of a sighting."""
@@ -208,17 +221,22 @@ def _shared(keys: Sequence[str | None], page: Sequence[Sighting]) -> set[str]:
     Copies of one entry (a lead card and its line in the list) may differ in their teaser, but not in
     title or date where both print one.
     """
-    first: dict[str, Sighting] = {}
+    seen: dict[str, list[Sighting]] = {}
     shared: set[str] = set()
     for key, entry in zip(keys, page, strict=True):
-        if key is None:
+        if key is None or key in shared:
             continue
-        other = first.setdefault(key, entry)
-        if _differ(entry.title, other.title) or (
-            entry.published and other.published and entry.day != other.day
-        ):
+        others = seen.setdefault(key, [])
+        if any(_differ(entry.title, o.title) or _other_day(entry, o) for o in others):
             shared.add(key)
+        others.append(entry)
     return shared
+
+
+def _other_day(one: Sighting | Record, other: Sighting) -> bool:
+    if one.published is None or other.published is None or other.published_relative:
+        return False
+    return one.published.date() != other.published.date()
 
 
 def _differ(one: str | None, other: str | None) -> bool:

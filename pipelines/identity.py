@@ -29,6 +29,7 @@ _TRACKING: Final = re.compile(
 )
 _PATH_SESSION: Final = re.compile(r";jsessionid=[^/?#]*", re.IGNORECASE)
 _INDEX_PAGE: Final = re.compile(r"/(?:index|default)\.(?:html?|php|aspx?)$", re.IGNORECASE)
+_RESERVED: Final = re.compile(r"%(2[35F]|3F)", re.IGNORECASE)
 _SLASHES: Final = re.compile(r"//+")
 _PLAIN: Final = re.compile(
     r"https?://[a-z0-9.-]*[a-z0-9](?::(?!0|80/|443/)\d+)?/[\w!$&'()*+,:=@%/.~-]*", re.ASCII
@@ -88,7 +89,9 @@ def address_key(url: str, own_hosts: frozenset[str]) -> str:
     rest, _, query = rest.partition("?")
     host, _, path = rest.partition("/")
     host = host.removeprefix("www.")
-    path = _INDEX_PAGE.sub("/", _SLASHES.sub("/", f"/{unquote(path)}")).rstrip("/") or "/"
+    # A quoted slash or question mark is part of a name, not of the address's structure.
+    path = unquote(_RESERVED.sub(r"%25\1", path))
+    path = _INDEX_PAGE.sub("/", _SLASHES.sub("/", f"/{path}")).rstrip("/") or "/"
     key = path if host in own_hosts else host + path
     if not key.isascii():
         key = unicodedata.normalize("NFC", key)
@@ -99,8 +102,13 @@ def address_key(url: str, own_hosts: frozenset[str]) -> str:
 
 def leads_inward(url: str, page_url: str) -> bool:
     """Whether an address can belong to one entry: not the listing page itself, nor a front above it."""
-    here, there = _bare(page_url), _bare(url)
+    here, there = _bare(_page(page_url)), _bare(url)
     return not (here.startswith(there) and here[len(there) :][:1] in ("", "/", "?", "#"))
+
+
+@lru_cache(maxsize=256)
+def _page(url: str) -> str:
+    return canonical_url(url) or url
 
 
 def _bare(url: str) -> str:

@@ -44,6 +44,7 @@ class Fault(StrEnum):
     """Where a failure comes from."""
 
     SOURCE = "source"
+    DATA = "data"
     OUTPUT = "output"
     BUG = "bug"
 

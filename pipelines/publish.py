@@ -11,7 +11,7 @@ the same sightings twice changes nothing.  The caller holds the source's lock.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -44,26 +44,31 @@ def publish(
     course: Course,
     *,
     archived: Mapping[str, tuple[Run, Course]] | None = None,
-    rebuilt: Collection[str] = (),
+    rebuild: bool = False,
 ) -> Report:
     """Merge one source's sightings into its rows and write the ledger.
 
-    ``archived`` names the archived runs that the sightings of a replay come from; those that never
-    got a ledger (their process died, or the ledger was lost) get one now.  Rows that the archive
-    files in ``rebuilt`` prove are made anew: they are what those files say today, and nothing else.
+    ``archived`` names the archived runs that the sightings of a replay come from.  With ``rebuild``
+    they are all that the source's archive holds: rows are made anew from them, and what is not seen
+    again stays as it is.  Runs that never got a ledger (their process died, or it was lost) get one.
     """
     normal = [normalize(sighting) for sighting in sightings]
     stored = dataset.records(run.source)
-    known = [row for row in stored if row.warc_file not in rebuilt]
+    known = [] if rebuild else stored
     rows = {row.entry_id: row for row in known}
     decisions: list[Decision | Rejected] = [item for item in normal if isinstance(item, Rejected)]
-    decisions += decide([s for s in normal if isinstance(s, Sighting)], known, run.hosts)
+    seen = [item for item in normal if isinstance(item, Sighting)]
+    hosts = {s.run_id: run.hosts for s in seen}
+    hosts |= {run_id: archived_run.hosts for run_id, (archived_run, _) in (archived or {}).items()}
+    decisions += decide(seen, known, hosts)
     rows.update((d.record.entry_id, d.record) for d in decisions if isinstance(d, Decision))
+    for row in stored:  # not found again: a row is never taken back
+        rows.setdefault(row.entry_id, row)
 
     if sorted(rows.values(), key=row_order) != stored:
         dataset.commit(run.source, rows.values())
     for run_id, (archived_run, archived_course) in (archived or {}).items():
-        if not ledger.exists(dataset, run_id):
+        if rebuild and not ledger.exists(dataset, run_id):
             own = [d for d in decisions if _run_id(d) == run_id]
             ledger.write(dataset, _ledger(archived_run, archived_course, own, len(rows)))
     ledger.write(dataset, _ledger(run, course, decisions, len(rows), tuple(archived or ())))

@@ -14,10 +14,10 @@ def fold(text: str | None) -> str | None:
     """NFC, controls removed, white space folded to single blanks; ``None`` when nothing is left."""
     if text is None:
         return None
-    if not text.isascii():
-        text = unicodedata.normalize("NFC", text)
     if not is_folded(text):
         text = " ".join(_UNPRINTABLE.sub("", text).split())
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text)
     return text or None
 
 

@@ -46,9 +46,22 @@ _TIME: Final = re.compile(r"\d:\d\d")
 _YEAR: Final = re.compile(r"(?:19|20)\d\d")
 # A date in words inside a longer text: "Posted on July 11, 2011 by Anna".
 _WORDED: Final = re.compile(
-    r"(?<!\w)(?:\d{1,2}(?:st|nd|rd|th|\.|º)?\s(?:de\s|d')?[^\W\d_]{3,12}\.?,?\s(?:de\s)?\d{4}"
+    r"(?<![\w:.,/])(?:\d{1,2}(?:st|nd|rd|th|\.|º)?\s(?:de\s|d')?[^\W\d_]{3,12}\.?,?\s(?:de\s)?\d{4}"
     r"|[^\W\d_]{3,12}\.?\s\d{1,2}(?:st|nd|rd|th)?,?\s\d{4})(?!\w)"
 )
+# A month and a year, and nothing else: "Q2 2011" and "about 2011" name no month.
+_MONTH: Final = re.compile(
+    r"[^\W\d_]{3,}\.?,?\s(?:de\s)?\d{4}|\d{4}\s?[年년]\s?\d{1,2}\s?[月월]|\d{1,2}[/.]\d{4}"
+)
+# A date in a language that the page does not speak: only in the order that most of them write.
+_FOREIGN: Final = re.compile(
+    r"\D{0,15}\d{1,2}\D{1,4}[^\W\d_]{3,}\D{1,5}\d{4}\D{0,4}(?:\d\d:\d\d\D{0,3})?"
+)
+# "3 min" is how long something takes; "3 minutes ago" is when it was.
+_DURATION: Final = re.compile(
+    r"\d+\s*[^\W\d_\u0e00-\uffff]+\.?(?:\s+(?:read|lesezeit))?", re.IGNORECASE
+)
+_RANGE: Final = re.compile(r"(?:[-–—]|\b(?:to|bis|until|au|al|по|да))$")
 _DECORATION: Final = " \t\r\n\xa0/|•·–—-:;,()[]<>»«"
 
 
@@ -117,7 +130,9 @@ def _column_order(texts: Iterable[str], language: str | None) -> Order | None:
 
 
 def _is_ordered(days: list[tuple[int, int, int]]) -> bool:
-    return days == sorted(days) or days == sorted(days, reverse=True)
+    """Whether enough dates stand in order for that to be no accident."""
+    ordered = days == sorted(days) or days == sorted(days, reverse=True)
+    return ordered and len(days) > 3 and len(set(days)) > 2
 
 
 def _language_order(language: str | None) -> Order | None:
@@ -196,6 +211,9 @@ class _Reader:
         if isinstance(shape, _Shape):
             return shape.read(numbers)
         if shape is _NO_DATE and (inner := _WORDED.search(text)) and inner[0] != text:
+            before, after = text[: inner.start()].rstrip(), text[inner.end() :].lstrip()
+            if _RANGE.search(before) or after[:1] in ("-", "–", "—"):
+                return UNREAD  # which of the days would it be?
             return self.read(inner[0], order, clock)
         return self._remembered(text, order, clock)
 
@@ -253,10 +271,9 @@ class _Reader:
             if found := self._ask(text, "day", order):
                 at = (found.hour, found.minute, found.second)
                 return _date(found.year, found.month, found.day, at, "minute" if any(at) else "day")
-            # Only where a four-digit year is printed: "March 11" would pass for March 2011.
-            if _YEAR.search(text) and (found := self._ask(text, "month")):
+            if _MONTH.fullmatch(text) and (found := self._ask(text, "month")):
                 return _date(found.year, found.month, 1, (0, 0, 0), "month")
-        if clock is None:
+        if clock is None or _DURATION.fullmatch(text):
             return UNREAD
         found = self._dateparser(text, PARSERS=["relative-time"], RELATIVE_BASE=clock)
         # Weeks and months ago do not name a day.
@@ -289,7 +306,7 @@ class _Reader:
         import dateparser
 
         tries: list[list[str] | None] = [[self.language, "en"] if self.language else ["en"]]
-        if any_language or not self.language:
+        if (any_language or not self.language) and _FOREIGN.fullmatch(text):
             tries.append(None)  # pages do print dates in another language than their own
         for languages in tries:
             try:

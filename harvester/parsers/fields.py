@@ -12,6 +12,7 @@ from harvester.parsers.pattern import Field, ListingPattern, compile_field
 from harvester.parsers.tree import absolute
 from pipelines.entry import Entry
 
+_MOST_MARKS: Final = 8  # "(…) »" has two; a teaser of nothing else is not worth the time
 Dated = tuple[str | None, Reading]
 
 # What a source appends where it cut a teaser (a fourth dot ended a sentence) ...
@@ -50,7 +51,9 @@ def cut_teaser(text: str | None) -> tuple[str | None, bool]:
     if text is None:
         return None, False
     truncated = False
-    while text and text[-1] in _LAST:
+    for _ in range(_MOST_MARKS):
+        if not text or text[-1] not in _LAST:
+            break
         last = _CUT.search(text, len(text) - 12) or _TAIL.search(text, len(text) - 12)
         if last is None:
             break

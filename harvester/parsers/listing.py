@@ -8,11 +8,12 @@ the pattern that was used is part of the answer.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from bs4 import BeautifulSoup, Tag
@@ -26,6 +27,8 @@ from harvester.parsers.pagination import find_next
 from harvester.parsers.pattern import ListingPattern
 from harvester.parsers.tree import TooDeep, absolute, base_url, parse
 from pipelines.entry import Entry
+
+_LANGUAGE: Final = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,3}")
 
 ReadRecord = Callable[[Tag], Entry | None]
 ReadDates = Callable[[Sequence[str | None]], list[Reading]]
@@ -167,7 +170,8 @@ def _read_by_hand(
 def _declared_language(tree: LexborHTMLParser) -> str | None:
     root = tree.root
     declared = (root.attributes.get("lang") or "").strip() if root else ""
-    return declared.replace("_", "-") or None
+    declared = declared.replace("_", "-")
+    return declared if _LANGUAGE.fullmatch(declared) else None
 
 
 def _clock(page: Page, timezone: str | None) -> datetime | None:

@@ -18,14 +18,17 @@ from pipelines.text import is_folded
 # the square of the depth: 40,000 nested elements take seconds, a million take hours.
 MAX_DEPTH: Final = 5_000
 _FEW_TAGS: Final = 2 * MAX_DEPTH
-_TAG: Final = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)[^>]*?(/?)>")
-# Elements without an end tag, or whose end tag may be left out; inline ones do not cost.
+_TAG: Final = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9-]*)[^<>]*>")
+# Elements without an end tag, or whose end tag may be left out, and what drawings are made of.
 _UNNESTED: Final = frozenset(
     (
         "area base br col embed hr img input link meta source track wbr p li dt dd tr td th thead"
-        " tbody tfoot option optgroup rt rp a b i em strong u s small font code tt big nobr strike"
+        " tbody tfoot option optgroup rt rp path use circle rect line polygon polyline ellipse stop"
     ).split()
 )
+# These are opened again in every paragraph until they are closed, so that few of them make many.
+_FORMATTING: Final = frozenset("a b big code em font i nobr s small strike strong tt u".split())
+MAX_FORMATTING: Final = 250
 
 _SILENT: Final = frozenset(
     ["script", "style", "noscript", "template", "svg", "iframe", "select", "head"]
@@ -47,21 +50,23 @@ class TooDeep(ValueError):
 
 def parse(text: str) -> LexborHTMLParser:
     """The tree of a page, as browsers build it.  Raises ``TooDeep``."""
-    if text.count("<") > _FEW_TAGS and _depth(text) > MAX_DEPTH:
-        raise TooDeep(f"elements nested more than {MAX_DEPTH} deep")
+    if text.count("<") > _FEW_TAGS:
+        _refuse_depth(text)
     # Text cut out of bytes may hold lone surrogates, which have no UTF-8 form.
     return LexborHTMLParser(text.encode("utf-8", "replace"))
 
 
-def _depth(text: str) -> int:
-    depth = deepest = 0
-    for closing, name, empty in _TAG.findall(text):
-        if empty or name.lower() in _UNNESTED:
-            continue
-        depth += -1 if closing else 1
-        deepest = max(deepest, depth)
-        depth = max(depth, 0)
-    return deepest
+def _refuse_depth(text: str) -> None:
+    depth = formatting = 0
+    for tag in _TAG.finditer(text):
+        step = -1 if tag[1] else 1
+        name = tag[2].lower()
+        if name in _FORMATTING:
+            formatting = max(formatting + step, 0)
+        elif name not in _UNNESTED:
+            depth = max(depth + step, 0)
+        if depth > MAX_DEPTH or formatting > MAX_FORMATTING:
+            raise TooDeep("elements nested deeper than on any page that people write")
 
 
 def text_of(node: LexborNode) -> str:
@@ -88,9 +93,12 @@ def text_of(node: LexborNode) -> str:
 
 
 def base_url(tree: LexborHTMLParser, url: str) -> str:
-    """What relative addresses of a page are relative to: its ``<base href>``, or its own address."""
+    """What relative addresses of a page are relative to: its ``<base href>``, or its own address.
+
+    Empty where that is no http address; then relative addresses lead nowhere.
+    """
     base = tree.css_first("base[href]")
-    return absolute((base.attributes.get("href") if base else None) or "", url) or url
+    return absolute((base.attributes.get("href") if base else None) or "", url) or ""
 
 
 def absolute(href: str | None, base: str) -> str | None:
@@ -98,7 +106,7 @@ def absolute(href: str | None, base: str) -> str | None:
     if href is None:
         return None
     if _PLAIN_PATH.fullmatch(href) and "/." not in href:
-        return _root(base) + href
+        return _root(base) + href if base else None
     try:
         url = urljoin(base, href.strip())
         parts = urlsplit(url)

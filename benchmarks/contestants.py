@@ -81,7 +81,7 @@ def run(contestant: str, port: str, pages: int, output: str) -> None:
         settings.set("SPIDER_MODULES", ["contestants"])
         crawl({"benchmark": {"start_url": urls, "max_pages": 1}}, settings, progress=False)
     else:
-        process = CrawlerProcess({"LOG_LEVEL": "INFO"})
+        process = CrawlerProcess()
         cls = {"bare": Bare, "textbook": Textbook}[contestant]
         process.crawl(cls, start_urls=urls, output=output)
         process.start()

@@ -7,6 +7,7 @@ code that cron should see.
 from __future__ import annotations
 
 import gc
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -101,6 +102,8 @@ def crawl(
     # 700 new objects, as is the default, costs a tenth of it.
     gc.set_threshold(50_000, 20, 50)
     process = CrawlerProcess(settings)
+    if not settings.getbool("LOG_ENABLED"):  # else lines are made for nobody, several a page
+        logging.getLogger("scrapy").setLevel(logging.CRITICAL)
     raised: dict[str, BaseException] = {}
     crawlers: dict[str, Crawler] = {}
     with Progress(enabled=progress) as shown:

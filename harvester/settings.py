@@ -38,6 +38,15 @@ DEFAULT_REQUEST_HEADERS = {
     "Accept-Encoding": "gzip, deflate",
 }
 
+# Every page is asked for afresh, as a replay reads it: no cookies, no referrer.  How far to go is
+# decided in paging.py.
+COOKIES_ENABLED = False
+REFERER_ENABLED = False
+SPIDER_MIDDLEWARES = {
+    "scrapy.spidermiddlewares.depth.DepthMiddleware": None,
+    "scrapy.spidermiddlewares.urllength.UrlLengthMiddleware": None,
+}
+
 # An entry is known only once its page is archived, and lost only when its run is not published.
 DOWNLOADER_MIDDLEWARES = {"harvester.recorder.Recorder": 1000}
 ITEM_PIPELINES = {"pipelines.item_pipeline.PublishPipeline": 900}

@@ -86,7 +86,7 @@ class Judge:
         self._by_birth: dict[tuple[datetime, str, int], str] = {}
         self._touched: set[tuple[str, str]] = set()  # (run, entry): decided in that run already
         for row in known:
-            self._store(row)
+            self._add(row, self._addresses(row), _content(row))
 
     def for_hosts(self, hosts: frozenset[str]) -> Judge:
         """This judge, or one with the same rows for a run with other hosts."""
@@ -102,16 +102,20 @@ class Judge:
             inward = sighting.url and identity.leads_inward(sighting.url, sighting.page_url)
             key = address if inward and address not in shared else None
             content = identity.fingerprint(sighting)
-            row, basis = self._find(sighting, key, content)
-            if row is None and basis is None:
+            found = self._find(sighting, key, content)
+            if found is None:
                 yield Rejected(sighting, Reason.NO_IDENTITY)
                 continue
-            decision = self._judge(sighting, row, basis)
+            decision = self._judge(sighting, found)
             copies[decision.record.entry_id] += 1
             if copies[decision.record.entry_id] > decision.record.repeats:
                 record = replace(decision.record, repeats=copies[decision.record.entry_id])
                 decision = Decision(decision.verdict, record, decision.run_id)
-            self._store(decision.record)
+            if decision.verdict is Verdict.NEW:
+                told = content if identity.tells_apart(sighting) else None
+                self._add(decision.record, [address] if address else [], told)
+            else:
+                self._change(decision.record)
             yield decision
 
     def _own(self, page_url: str) -> frozenset[str]:
@@ -120,19 +124,19 @@ class Judge:
 
     def _find(
         self, sighting: Sighting, key: str | None, content: str | None
-    ) -> tuple[Record | None, str | None]:
-        """The row this is a sighting of, or what a new row would be known by."""
+    ) -> Record | str | None:
+        """The row this is a sighting of, or the id of a new row; ``None`` when nothing identifies it."""
         born = self._by_birth.get((sighting.fetched_at, sighting.page_url, sighting.position))
         if born is not None:
-            return self._rows[born], key
+            return self._rows[born]
         if key is not None and (found := self._by_address.get(key)):
             rows = sorted((self._rows[entry_id] for entry_id in found), key=row_order)
             if len(rows) == 1 and not self._is_another(rows[0], sighting):
-                return rows[0], key
+                return rows[0]
             # Several entries have been seen here, so the address does not say which one this is.
             for row in rows:
                 if not _edited(row, sighting):
-                    return row, key
+                    return row
             key = None
         if identity.tells_apart(sighting):
             if key is None:
@@ -143,11 +147,12 @@ class Judge:
                 ]
             if alike:
                 namesake = identity.entry_id(sighting.source, content or "")
-                return min(alike, key=lambda r: (r.entry_id != namesake, row_order(r))), content
+                return min(alike, key=lambda r: (r.entry_id != namesake, row_order(r)))
         basis = key or content
         if basis is None:
-            return None, None
-        return self._rows.get(identity.entry_id(sighting.source, basis)), basis
+            return None
+        entry_id = identity.entry_id(sighting.source, basis)
+        return self._rows.get(entry_id, entry_id)
 
     def _is_another(self, row: Record, sighting: Sighting) -> bool:
         """Whether one run shows two entries at an address: nobody edits title and date meanwhile."""
@@ -175,13 +180,11 @@ class Judge:
             if text is not None:
                 index.setdefault(text, set()).add(row.entry_id)
 
-    def _judge(self, sighting: Sighting, row: Record | None, basis: str | None) -> Decision:
+    def _judge(self, sighting: Sighting, row: Record | str) -> Decision:
         run_id = sighting.run_id
-        if row is None:
-            assert basis is not None
-            row = _first(sighting, identity.entry_id(sighting.source, basis))
-            self._touched.add((run_id, row.entry_id))
-            return Decision(Verdict.NEW, row, run_id)
+        if isinstance(row, str):
+            self._touched.add((run_id, row))
+            return Decision(Verdict.NEW, _first(sighting, row), run_id)
         merged = _sighted(row, sighting)
         if (run_id, row.entry_id) in self._touched:
             return Decision(Verdict.REPEAT, _filled(merged, sighting), run_id)
@@ -190,24 +193,27 @@ class Judge:
             return Decision(Verdict.REVISED, _revised(merged, sighting), run_id)
         return Decision(Verdict.SEEN, _filled(merged, sighting), run_id)
 
-    def _store(self, row: Record) -> None:
-        old = self._rows.get(row.entry_id)
+    def _add(self, row: Record, addresses: Iterable[str], content: str | None) -> None:
         self._rows[row.entry_id] = row
         self._by_birth[row.first_seen, row.page_url, row.position] = row.entry_id
-        if old is None or old.urls != row.urls:
-            own = self._own(row.page_url)
-            for url in row.urls:
-                key = identity.address_key(url, own)
-                self._by_address.setdefault(key, set()).add(row.entry_id)
-        if old is not None:
-            if (old.title, old.teaser, old.published) == (row.title, row.teaser, row.published):
-                return
-            if (before := _content(old)) is not None:
-                self._by_content[before].discard(row.entry_id)
-        if (content := _content(row)) is not None:
+        for address in addresses:
+            self._by_address.setdefault(address, set()).add(row.entry_id)
+        if content is not None:
             self._by_content.setdefault(content, set()).add(row.entry_id)
         if self._by_words is not None:
             self._index_words(row, self._by_words)
+
+    def _change(self, row: Record) -> None:
+        old = self._rows[row.entry_id]
+        if row is old:
+            return
+        if (content := _content(old)) is not None:
+            self._by_content[content].discard(row.entry_id)
+        self._add(row, self._addresses(row) if row.urls != old.urls else (), _content(row))
+
+    def _addresses(self, row: Record) -> list[str]:
+        own = self._own(row.page_url)
+        return [identity.address_key(url, own) for url in row.urls]
 
 
 def _content(row: Record) -> str | None:

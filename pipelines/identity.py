@@ -32,7 +32,8 @@ _INDEX_PAGE: Final = re.compile(r"/(?:index|default)\.(?:html?|php|aspx?)$", re.
 _RESERVED: Final = re.compile(r"%(2[35F]|3F)", re.IGNORECASE)
 _SLASHES: Final = re.compile(r"//+")
 _PLAIN: Final = re.compile(
-    r"https?://[a-z0-9.-]*[a-z0-9](?::(?!0|80/|443/)\d+)?/[\w!$&'()*+,:=@%/.~-]*", re.ASCII
+    r"https?://[a-z0-9.-]*[a-z0-9](?::(?!0|80/|443/)(?:\d{1,4}|[1-5]\d{4}|6[0-4]\d{3}))?/[\w!$&'()*+,:=@%/.~-]*",
+    re.ASCII,
 )
 _DEFAULT_PORT: Final = {"http": 80, "https": 443}
 

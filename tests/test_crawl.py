@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -166,6 +167,63 @@ def test_a_replay_of_one_run_and_of_a_window(run, three_pages, tmp_path) -> None
     assert "20000101T000000Z" in missing.err
 
 
+def test_a_replay_with_a_broken_pattern_takes_nothing_back(run, three_pages, tmp_path) -> None:
+    from harvester.crawl import judge, project_settings
+    from harvester.replay import replay
+    from harvester.spiders.amnesty_org import AmnestyOrg
+    from pipelines.dataset import Dataset
+
+    crawl(run, three_pages, tmp_path / "o")
+    before = frame(tmp_path / "o")
+
+    class Broken(AmnestyOrg):
+        pattern = replace(AmnestyOrg.pattern, record="article.pst")
+
+    dataset = Dataset(tmp_path / "o")
+    archives = sorted(dataset.archive_folder("amnesty_org").glob("*.warc.gz"))
+    report = replay(dataset, Broken(), project_settings(None), archives, rebuild=True)
+    assert judge("amnesty_org", report).exit == 69
+    assert "article.pst" in (judge("amnesty_org", report).problem or "")
+    assert_same_rows(before, frame(tmp_path / "o"))
+
+
+def test_a_part_of_a_dead_run_does_not_pass_for_the_run(run, three_pages, tmp_path) -> None:
+    output = tmp_path / "o"
+    three_pages.pages["/list/3"] = Late(a_page(3))
+    process = begun(three_pages, output, until="/list/3")
+    process.kill()
+    process.communicate()
+    assert run("harvester", "replay", "--since", "2030-01-01", "--output", output).code == 0
+    three_pages.pages["/list/1"] = a_page(3)
+    assert crawl(run, three_pages, output).code == 0
+    assert len(frame(output)) == 9, "the dead run was still recovered"
+
+
+def test_an_archive_of_another_source_is_refused(run, three_pages, tmp_path) -> None:
+    crawl(run, three_pages, tmp_path / "o")
+    [warc] = (tmp_path / "o" / "archive").glob("*/*.warc.gz")
+    done = run("harvester", "replay", "belhelcom", "--warc", warc, "--output", tmp_path / "p")
+    assert done.code == 64
+    assert "amnesty_org" in done.err
+    assert not (tmp_path / "p").exists()
+
+
+def test_a_recovery_that_fails_is_heard(run, three_pages, tmp_path) -> None:
+    folder = tmp_path / "o" / "archive" / "amnesty_org"
+    (folder / "20200101T000000Z-amnesty_org.warc.gz").mkdir(parents=True)
+    done = crawl(run, three_pages, tmp_path / "o")
+    assert done.code == 74
+    assert "20200101T000000Z" in done.err
+    assert len(frame(tmp_path / "o")) == 9, "and the crawl itself is not lost"
+
+
+def test_a_window_says_nothing_of_what_it_left_out(run, three_pages, tmp_path) -> None:
+    crawl(run, three_pages, tmp_path / "o", "--since", "2011-07-18")
+    assert len(frame(tmp_path / "o")) == 8
+    crawl(run, three_pages, tmp_path / "o", "--until", "2011-07-18")
+    assert len(frame(tmp_path / "o")) == 9, "the pages before the window were read on"
+
+
 def test_compressed_answers_are_archived_as_they_came_and_replayed(run, site, tmp_path) -> None:
     body = a_page(3).encode()
     site.pages["/list/1"] = (200, {"Content-Encoding": "gzip"}, gzip.compress(body))
@@ -219,8 +277,11 @@ def test_a_torn_archive_gives_what_is_whole_in_it(run, three_pages, tmp_path) ->
     three_pages.pages["/list/1"] = (404, {}, b"gone")
     done = crawl(run, three_pages, output)
     assert len(frame(output)) == 3
-    assert "damaged" in json.dumps(ledgers(output)[0]["course"]["failures"])
+    assert "torn" in json.dumps(ledgers(output)[0]["course"]["failures"])
+    assert warc.with_name(warc.name + ".torn").stat().st_size > 0
     assert done.code == 69
+    assert run("harvester", "replay", "--output", output).code == 0, "the file is whole again"
+    assert len(frame(output)) == 3
 
 
 def test_a_stopped_crawl_finishes_its_page_and_publishes(run, three_pages, tmp_path) -> None:

@@ -43,6 +43,18 @@ def test_any_bytes_become_text(body, content_type) -> None:
     assert isinstance(Page(URL, body, headers={"content-type": content_type}).text, str)
 
 
+def test_characters_cut_in_half_do_not_change_the_encoding() -> None:
+    teaser = "Zażółć gęślą jaźń, а па-беларуску гэта".encode()
+    body = b"".join(b"<p>" + teaser[:n] + b"</p>" for n in range(40, 60))
+    text = decode(body, "text/html; charset=utf-8")
+    assert text.count("Zażółć gęślą") == 20
+
+
+@pytest.mark.parametrize("label", ["undefined", "idna", "punycode", "rot13", "hex", "base64", "\0"])
+def test_labels_that_are_no_charsets(label) -> None:
+    assert "caf" in decode(b"caf\xe9 " * 20, f"text/html; charset={label}")
+
+
 def test_latin_1_means_what_browsers_take_it_for() -> None:
     assert decode("“ja”".encode("cp1252"), "text/html; charset=iso-8859-1") == "“ja”"
 
@@ -192,7 +204,9 @@ def test_without_a_pattern_one_is_learned_and_reads_the_same() -> None:
 @pytest.mark.parametrize(
     "html",
     ["", " ", "\0", "plain text", "<html>", "<p>Please log in</p>" * 3, "\ud800", "<div>" * 30_000,
-     "<table>" * 9_000, "<!--" * 1000, '<a href="/x">y</a>' * 500],
+     "<table>" * 9_000, "<!--" * 1000, '<a href="/x">y</a>' * 500,
+     "<a " * 60_000, "<p>" + "<b id=x>" * 400 + "</p>" + "<p>x</p>" * 10_000, "<b>" * 40_000,
+     "<div/>" * 40_000, "<svg><path/></svg>" * 9_000],
 )  # fmt: skip
 def test_no_page_is_too_odd(html) -> None:
     for pattern in (None, PATTERN):

@@ -168,6 +168,45 @@ def test_a_shared_address_identifies_nothing() -> None:
         assert again == ["seen"] * 3
 
 
+def test_an_address_that_three_records_share() -> None:
+    page = [
+        seen(None, position=0, published=None),
+        seen("A", position=1),
+        seen("B", position=2, published=datetime(2012, 1, 1)),
+    ]
+    _, rows = settle(*page)
+    assert sorted(row.title or "" for row in rows) == ["", "A", "B"]
+
+
+def test_one_run_shows_two_entries_at_an_address_on_two_pages() -> None:
+    other = seen("Totally other", teaser="Another teaser", published=datetime(2012, 1, 1), page=2)
+    verdicts, rows = settle(seen(), other)
+    assert verdicts == ["new", "new"]
+    assert settle(seen(), other, known=rows)[1] == rows
+
+
+def test_quoted_signs_are_part_of_a_name() -> None:
+    keys = {address_key(f"https://example.org/a{x}id=1", HOSTS) for x in ("?", "%3F", "%2F", "/")}
+    assert len(keys) == 4
+
+
+def test_a_mirror_that_is_added_later_changes_no_id(tmp_path) -> None:
+    at = seen(run=9)
+    first = seen(url="https://mirror.net/a")
+    second = seen(url="https://mirror.net/a", run=2)
+    runs = [
+        Run(run_id=s.run_id, source="test", started=DAWN, hosts=hosts)
+        for s, hosts in ((first, HOSTS), (second, HOSTS | {"mirror.net"}))
+    ]
+    live, again = Dataset(tmp_path / "live"), Dataset(tmp_path / "again")
+    for run, sighting in zip(runs, (first, second), strict=True):
+        publish(live, run, [sighting], Course())
+    act = Run(run_id=at.run_id, source="test", started=DAWN, hosts=HOSTS)
+    archived = {run.run_id: (run, Course()) for run in runs}
+    publish(again, act, [first, second], Course(), archived=archived, rebuild=True)
+    assert live.records("test") == again.records("test")
+
+
 def test_copies_on_one_page_that_differ_in_their_teaser_are_copies() -> None:
     verdicts, [row] = settle(seen(teaser=None), seen(teaser="The list says more", position=1))
     assert verdicts == ["new", "repeat"]

@@ -43,6 +43,8 @@ _NUMERIC: Final = re.compile(
     re.IGNORECASE,
 )
 _TIME: Final = re.compile(r"\d:\d\d")
+_DIGITS: Final = re.compile(r"[0-9]+")
+_MASKED: Final = str.maketrans(dict.fromkeys("0123456789", "0"))
 _YEAR: Final = re.compile(r"(?:19|20)\d\d")
 # A date in words inside a longer text: "Posted on July 11, 2011 by Anna".
 _WORDED: Final = re.compile(
@@ -90,10 +92,16 @@ def read_column(
     of day and month; ``clock`` the naive local time at the source when the page was fetched, without
     which relative dates ("3 hours ago") stay unread.
     """
+    reader = _reader((language or "").partition("-")[0].lower())
+    quick = [reader.read_known(text) for text in texts]
+    if all(quick):
+        return quick  # type: ignore[return-value]
     cleaned = [_clean(text) for text in texts]
     order = _format_order(date_format) or _column_order(cleaned, language)
-    reader = _reader((language or "").partition("-")[0].lower())
-    return [reader.read(text, order, clock) if text else UNREAD for text in cleaned]
+    return [
+        known or (reader.read(text, order, clock) if text else UNREAD)
+        for known, text in zip(quick, cleaned, strict=True)
+    ]
 
 
 def _clean(text: str | None) -> str:
@@ -196,7 +204,18 @@ class _Reader:
 
     language: str
     _shapes: dict[str, _Shape | _NoShape] = field(default_factory=dict)
+    _known: dict[str, tuple[_Shape, tuple[tuple[int, int], ...]]] = field(default_factory=dict)
     _slow: dict[tuple[str, Order | None, datetime | None], Reading] = field(default_factory=dict)
+
+    def read_known(self, text: str | None) -> Reading | None:
+        """A text just like one that was read before, but for its digits; ``None`` for all others."""
+        if text is None:
+            return None
+        known = self._known.get(text.translate(_MASKED))
+        if known is None:
+            return None
+        shape, spans = known
+        return shape.read([int(text[start:end]) for start, end in spans])
 
     def read(self, text: str, order: Order | None, clock: datetime | None) -> Reading:
         if iso := _ISO.fullmatch(text):
@@ -209,6 +228,9 @@ class _Reader:
             return Reading(datetime(int(text), 1, 1), "year")
         shape, numbers = self._shape_of(text)
         if isinstance(shape, _Shape):
+            if len(self._known) < 10_000:
+                spans = tuple(number.span() for number in _DIGITS.finditer(text))
+                self._known[text.translate(_MASKED)] = shape, spans
             return shape.read(numbers)
         if shape is _NO_DATE and (inner := _WORDED.search(text)) and inner[0] != text:
             before, after = text[: inner.start()].rstrip(), text[inner.end() :].lstrip()

@@ -42,18 +42,36 @@ class Page:
         """The body as text.  Never raises: bytes that fit no encoding become U+FFFD."""
         return decode(self.body, self.headers.get("content-type", ""))
 
+    @property
+    def utf8(self) -> bytes:
+        """The body in UTF-8, which for nearly every page is the body itself."""
+        if is_utf8(self.body):
+            return self.body.removeprefix(codecs.BOM_UTF8)
+        # Text cut out of bytes may hold lone surrogates, which have no UTF-8 form.
+        return self.text.encode("utf-8", "replace")
+
+
+def is_utf8(body: bytes) -> bool:
+    """Whether bytes are text in UTF-8 beyond doubt.
+
+    Escape sequences and NUL bytes are ASCII: ISO-2022-JP and UTF-16 would pass for it.
+    """
+    if b"\x1b" in body or b"\0" in body:
+        return False
+    try:
+        body.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
 
 def decode(body: bytes, content_type: str = "") -> str:
     """The text of an HTML body; see the module for the order of evidence."""
     for mark, name in _BOMS:
         if body.startswith(mark):
             return body[len(mark) :].decode(name, "replace")
-    # Escape sequences and NUL bytes are ASCII: ISO-2022-JP and UTF-16 would pass for UTF-8.
-    if b"\x1b" not in body and b"\0" not in body:
-        try:
-            return body.decode("utf-8")
-        except UnicodeDecodeError:
-            pass
+    if is_utf8(body):
+        return body.decode("utf-8")
     # A teaser that was cut in the middle of a character does not make the page something else.
     text = body.decode("utf-8", "replace")
     bad = text.count("\ufffd")

@@ -106,7 +106,7 @@ def read(
     or ``None`` to leave the record out.
     """
     try:
-        tree = parse(page.text)
+        tree = parse(page.utf8)
     except TooDeep as error:
         return Listing(evidence=(str(error),))
     base = base_url(tree, page.url)

@@ -18,7 +18,7 @@ from pipelines.text import is_folded
 # the square of the depth: 40,000 nested elements take seconds, a million take hours.
 MAX_DEPTH: Final = 5_000
 _FEW_TAGS: Final = 2 * MAX_DEPTH
-_TAG: Final = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9-]*)[^<>]*>")
+_TAG: Final = re.compile(rb"<(/?)([a-zA-Z][a-zA-Z0-9-]*)[^<>]*>")
 # Elements without an end tag, or whose end tag may be left out, and what drawings are made of.
 _UNNESTED: Final = frozenset(
     (
@@ -48,19 +48,18 @@ class TooDeep(ValueError):
     """The page nests elements deeper than any page that people write."""
 
 
-def parse(text: str) -> LexborHTMLParser:
-    """The tree of a page, as browsers build it.  Raises ``TooDeep``."""
-    if text.count("<") > _FEW_TAGS:
-        _refuse_depth(text)
-    # Text cut out of bytes may hold lone surrogates, which have no UTF-8 form.
-    return LexborHTMLParser(text.encode("utf-8", "replace"))
+def parse(html: bytes) -> LexborHTMLParser:
+    """The tree of a page in UTF-8, as browsers build it.  Raises ``TooDeep``."""
+    if html.count(b"<") > _FEW_TAGS:
+        _refuse_depth(html)
+    return LexborHTMLParser(html)
 
 
-def _refuse_depth(text: str) -> None:
+def _refuse_depth(html: bytes) -> None:
     depth = formatting = 0
-    for tag in _TAG.finditer(text):
+    for tag in _TAG.finditer(html):
         step = -1 if tag[1] else 1
-        name = tag[2].lower()
+        name = tag[2].lower().decode()
         if name in _FORMATTING:
             formatting = max(formatting + step, 0)
         elif name not in _UNNESTED:

@@ -5,16 +5,16 @@ Quiet on success when nobody watches; one line on standard error for each thing 
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import date, datetime
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from harvester.terminal import complain, print_json, print_table
 from pipelines.version import VERSION
 
 if TYPE_CHECKING:
@@ -177,13 +177,13 @@ def sources_(as_json: Json = False) -> int:
             }
             for name, cls in known.items()
         ]
-        _print_json(listed)
+        print_json(listed)
         return 0
     rows = [
         [name, cls.language, "by hand" if cls.pattern else "learned", " ".join(cls.start_urls)]
         for name, cls in known.items()
     ]
-    _table(["source", "language", "pattern", "start address"], rows)
+    print_table(["source", "language", "pattern", "start address"], rows)
     return 0
 
 
@@ -209,22 +209,22 @@ def peek(
     try:
         page = get(target, url, settings)
     except PeekError as error:
-        _complain(str(error))
+        complain(str(error))
         return Exit.UNAVAILABLE
     listing = read_as(page, known, source)
     if as_json:
         pattern = listing.pattern.to_dict() if listing.pattern else None
-        _print_json({**listing.to_dict(), "pattern": pattern, "evidence": listing.evidence})
+        print_json({**listing.to_dict(), "pattern": pattern, "evidence": listing.evidence})
     elif listing.entries:
         rows = [
             [e.day or e.published_raw, e.kind, e.title, e.teaser, e.url] for e in listing.entries
         ]
-        _table(["date", "kind", "title", "teaser", "address"], rows)
+        print_table(["date", "kind", "title", "teaser", "address"], rows)
         typer.echo(f"{len(rows)} entries; next page: {listing.next_url or 'none'}")
         typer.echo(f"pattern ({'; '.join(listing.evidence)}):")
         typer.echo(listing.pattern.to_toml() if listing.pattern else "", nl=False)
     if not listing.entries:
-        _complain(f"{page.url}: no listing: {'; '.join(listing.evidence)}")
+        complain(f"{page.url}: no listing: {'; '.join(listing.evidence)}")
         return Exit.UNAVAILABLE
     return 0
 
@@ -259,12 +259,12 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         code = app(list(arguments) if arguments is not None else None, standalone_mode=False)
     except UsageError as error:
         message = error.format_message().removeprefix("Invalid value: ")
-        _complain(f"{message} (see `harvester --help`)")
+        complain(f"{message} (see `harvester --help`)")
         code = 64
     except DatasetError as error:
         from harvester.crawl import exit_of
 
-        _complain(str(error))
+        complain(str(error))
         code = exit_of(error)
     except (KeyboardInterrupt, typer.Abort):
         code = 130
@@ -304,12 +304,12 @@ def _warn_of_demo(output: Path, start_urls: Sequence[str] | None) -> None:
     from harvester.demo import is_demo
 
     if not start_urls and is_demo(output):
-        _complain(f"{output} holds the demo's rows; `make clean` removes them")
+        complain(f"{output} holds the demo's rows; `make clean` removes them")
 
 
 def _show(outcomes: Sequence[Outcome], as_json: bool) -> None:
     if as_json:
-        _print_json([_plain(outcome) for outcome in outcomes])
+        print_json([_plain(outcome) for outcome in outcomes])
     elif sys.stdout.isatty():
         for outcome in outcomes:
             if outcome.report:
@@ -321,7 +321,7 @@ def _show(outcomes: Sequence[Outcome], as_json: bool) -> None:
                 )
     for outcome in outcomes:
         if outcome.problem:
-            _complain(f"{outcome.source}: {outcome.problem}")
+            complain(f"{outcome.source}: {outcome.problem}")
 
 
 def _plain(outcome: Outcome) -> dict[str, Any]:
@@ -341,35 +341,3 @@ def _plain(outcome: Outcome) -> dict[str, Any]:
             "pages": [asdict(page) for page in report.course.pages],
         }
     return plain
-
-
-def _print_json(value: object) -> None:
-    def iso(other: object) -> str:
-        if isinstance(other, (date, datetime)):
-            return other.isoformat()
-        raise TypeError(type(other).__name__)
-
-    typer.echo(json.dumps(value, ensure_ascii=False, indent=1, default=iso))
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in head:
-        table.add_column(name, no_wrap=True, overflow="ellipsis")
-    for row in rows:
-        table.add_row(*(Text(_printable(str(v)) if v is not None else "-") for v in row))
-    Console().print(table)
-
-
-def _complain(line: str) -> None:
-    typer.echo(f"harvester: {_printable(line)}", err=True)
-
-
-def _printable(text: str) -> str:
-    """Text from a page must not steer a terminal, nor break the one line that it stands on."""
-    text = " ".join(text.split())
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)

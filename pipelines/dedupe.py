@@ -23,10 +23,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from itertools import groupby
-from typing import Final
 
-from pipelines import identity
-from pipelines.entry import Precision, Reason, Record, Rejected, Sighting, row_order
+from pipelines import identity, merge
+from pipelines.entry import Reason, Record, Rejected, Sighting, row_order
 
 
 class Verdict(StrEnum):
@@ -135,12 +134,12 @@ class Judge:
                 return rows[0]
             # Several entries have been seen here, so the address does not say which one this is.
             for row in rows:
-                if not _edited(row, sighting):
+                if not merge.edited(row, sighting):
                     return row
             key = None
         if identity.tells_apart(sighting):
             if key is None:
-                alike = [row for row in self._worded(sighting) if _agrees(row, sighting)]
+                alike = [row for row in self._worded(sighting) if merge.agrees(row, sighting)]
             else:
                 alike = [
                     self._rows[entry_id] for entry_id in self._by_content.get(content or "", ())
@@ -158,8 +157,8 @@ class Judge:
         """Whether one run shows two entries at an address: nobody edits title and date meanwhile."""
         return (
             (sighting.run_id, row.entry_id) in self._touched
-            and _differ(row.title, sighting.title)
-            and _other_day(row, sighting)
+            and merge.differ(row.title, sighting.title)
+            and merge.other_day(row, sighting)
         )
 
     def _worded(self, sighting: Sighting) -> Iterator[Record]:
@@ -184,14 +183,14 @@ class Judge:
         run_id = sighting.run_id
         if isinstance(row, str):
             self._touched.add((run_id, row))
-            return Decision(Verdict.NEW, _first(sighting, row), run_id)
-        merged = _sighted(row, sighting)
+            return Decision(Verdict.NEW, merge.first(sighting, row), run_id)
+        merged = merge.sighted(row, sighting)
         if (run_id, row.entry_id) in self._touched:
-            return Decision(Verdict.REPEAT, _filled(merged, sighting), run_id)
+            return Decision(Verdict.REPEAT, merge.filled(merged, sighting), run_id)
         self._touched.add((run_id, row.entry_id))
-        if run_id >= row.run_id and _edited(row, sighting):
-            return Decision(Verdict.REVISED, _revised(merged, sighting), run_id)
-        return Decision(Verdict.SEEN, _filled(merged, sighting), run_id)
+        if run_id >= row.run_id and merge.edited(row, sighting):
+            return Decision(Verdict.REVISED, merge.revised(merged, sighting), run_id)
+        return Decision(Verdict.SEEN, merge.filled(merged, sighting), run_id)
 
     def _add(self, row: Record, addresses: Iterable[str], content: str | None) -> None:
         self._rows[row.entry_id] = row
@@ -233,156 +232,7 @@ def _shared(keys: Sequence[str | None], page: Sequence[Sighting]) -> set[str]:
         if key is None or key in shared:
             continue
         others = seen.setdefault(key, [])
-        if any(_differ(entry.title, o.title) or _other_day(entry, o) for o in others):
+        if any(merge.differ(entry.title, o.title) or merge.other_day(entry, o) for o in others):
             shared.add(key)
         others.append(entry)
     return shared
-
-
-def _other_day(one: Sighting | Record, other: Sighting) -> bool:
-    if one.published is None or other.published is None or other.published_relative:
-        return False
-    return one.published.date() != other.published.date()
-
-
-def _differ(one: str | None, other: str | None) -> bool:
-    return one is not None and other is not None and one != other
-
-
-def _first(sighting: Sighting, entry_id: str) -> Record:
-    return Record(
-        entry_id=entry_id,
-        source=sighting.source,
-        kind=sighting.kind,
-        title=sighting.title,
-        url=sighting.url,
-        urls=(sighting.url,) if sighting.url else (),
-        published=sighting.published,
-        published_precision=sighting.published_precision,
-        published_raw=sighting.published_raw,
-        teaser=sighting.teaser,
-        teaser_truncated=sighting.teaser_truncated,
-        language=sighting.language,
-        story_id=entry_id,
-        repeats=1,
-        revision=1,
-        first_seen=sighting.fetched_at,
-        last_seen=sighting.fetched_at,
-        missing_since=None,
-        page_url=sighting.page_url,
-        position=sighting.position,
-        warc_file=sighting.warc_file,
-        warc_record_id=sighting.warc_record_id,
-        run_id=sighting.run_id,
-    )
-
-
-def _sighted(row: Record, sighting: Sighting) -> Record:
-    """The row with one more sighting of it: when, where first, under which addresses."""
-    changes: dict[str, object] = {}
-    if sighting.url and sighting.url not in row.urls:
-        changes["urls"] = (*row.urls, sighting.url)
-        if row.url is None:
-            changes["url"] = sighting.url
-    if sighting.fetched_at > row.last_seen:
-        changes["last_seen"] = sighting.fetched_at
-    if sighting.run_id > row.run_id:
-        changes["run_id"] = sighting.run_id
-    seen = (sighting.fetched_at, sighting.page_url, sighting.position)
-    if seen < (row.first_seen, row.page_url, row.position):
-        changes.update(first_seen=seen[0], page_url=seen[1], position=seen[2])
-        if row.revision == 1 and not _edited(row, sighting):
-            changes.update(warc_file=sighting.warc_file, warc_record_id=sighting.warc_record_id)
-    return replace(row, **changes) if changes else row  # type: ignore[arg-type]
-
-
-def _edited(row: Record, sighting: Sighting) -> bool:
-    """Whether the source now says something else.  Saying less, or cutting elsewhere, is no edit."""
-    return (
-        _differ(row.title, sighting.title)
-        or _differ(row.kind, sighting.kind)
-        or not _same_teaser(row, sighting)
-        or not _same_date(row, sighting)
-    )
-
-
-def _agrees(row: Record, sighting: Sighting) -> bool:
-    """Whether two of title, teaser and date are the same, and nothing contradicts."""
-    same = (row.title is not None and row.title == sighting.title) + (
-        row.teaser is not None and row.teaser == sighting.teaser
-    )
-    if not same:
-        return False
-    same += row.published is not None and row.published == sighting.published
-    return same > 1 and not _edited(row, sighting)
-
-
-def _same_teaser(row: Record, sighting: Sighting) -> bool:
-    old, new = row.teaser, sighting.teaser
-    if old is None or new is None or old == new:
-        return True
-    return (row.teaser_truncated and new.startswith(old)) or (
-        sighting.teaser_truncated and old.startswith(new)
-    )
-
-
-_SHOWN: Final[dict[Precision | str | None, int]] = {
-    "year": 4, "month": 7, "day": 10, "minute": 16, "second": 19
-}  # fmt: skip
-
-
-def _same_date(row: Record, sighting: Sighting) -> bool:
-    """Equal as far as both were printed.  A relative date is frozen when it is first seen."""
-    if row.published is None or sighting.published is None or sighting.published_relative:
-        return True
-    shown = min(_SHOWN[row.published_precision], _SHOWN[sighting.published_precision])
-    return row.published.isoformat()[:shown] == sighting.published.isoformat()[:shown]
-
-
-def _filled(row: Record, sighting: Sighting) -> Record:
-    """The row with the gaps filled that this sighting can fill, and the fuller teaser of two."""
-    changes: dict[str, object] = {}
-    if row.title is None and sighting.title is not None:
-        changes["title"] = sighting.title
-    if row.kind is None and sighting.kind is not None:
-        changes["kind"] = sighting.kind
-    if row.published is None and sighting.published is not None:
-        changes.update(_date(sighting))
-    elif row.published_raw is None and sighting.published_raw is not None:
-        changes["published_raw"] = sighting.published_raw
-    if sighting.teaser is not None and (
-        row.teaser is None
-        or (
-            row.teaser_truncated
-            and len(sighting.teaser) > len(row.teaser)
-            and _same_teaser(row, sighting)
-        )
-    ):
-        changes.update(teaser=sighting.teaser, teaser_truncated=sighting.teaser_truncated)
-    return replace(row, **changes) if changes else row  # type: ignore[arg-type]
-
-
-def _revised(row: Record, sighting: Sighting) -> Record:
-    """The row as the source now has it; what the new version does not show is kept."""
-    changes: dict[str, object] = {
-        "revision": row.revision + 1,
-        "warc_file": sighting.warc_file,
-        "warc_record_id": sighting.warc_record_id,
-    }
-    if sighting.title is not None:
-        changes["title"] = sighting.title
-    if sighting.kind is not None:
-        changes["kind"] = sighting.kind
-    if sighting.teaser is not None and not _same_teaser(row, sighting):
-        changes.update(teaser=sighting.teaser, teaser_truncated=sighting.teaser_truncated)
-    if sighting.published is not None and not _same_date(row, sighting):
-        changes.update(_date(sighting))
-    return _filled(replace(row, **changes), sighting)  # type: ignore[arg-type]
-
-
-def _date(sighting: Sighting) -> dict[str, object]:
-    return {
-        "published": sighting.published,
-        "published_precision": sighting.published_precision,
-        "published_raw": sighting.published_raw,
-    }

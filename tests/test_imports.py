@@ -21,6 +21,7 @@ FLOORS = {
     "harvester.spiders": 4,
     "harvester.progress": 4,
     "harvester.peek": 4,
+    "harvester.terminal": 4,
     "harvester.crawl": 5,
     "harvester.demo": 6,
     "harvester.cli": 7,
@@ -32,7 +33,7 @@ ONLY_IN = {
     "fastwarc": "harvester.archive",
     "pandas": "pipelines.dataset",
     "pyarrow": "pipelines.dataset",
-    "typer": "harvester.cli harvester.demo",
+    "typer": "harvester.cli harvester.demo harvester.terminal",
     "filelock": "pipelines.dataset",
 }
 PIPELINE_LEAVES = {"entry", "run", "text", "identity", "version"}

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Final
 
 import typer
 
+from harvester.terminal import complain, print_table
+
 if TYPE_CHECKING:
     from pipelines.dataset import Dataset
 
@@ -61,17 +63,15 @@ def run_demo(output: Path) -> int:
     from pipelines.dataset import Dataset
 
     if (output / "entries").exists() and not is_demo(output):
-        typer.echo(
-            f"harvester: {output} holds a data set already; give the demo a folder: "
-            "harvester demo --output DIR",
-            err=True,
+        complain(
+            f"{output} holds a data set already; give the demo a folder: harvester demo --output DIR"
         )
         return Exit.CANNOT_CREATE
     try:
         output.mkdir(parents=True, exist_ok=True)
         (output / MARK).write_text(_MARK_TEXT, encoding="utf-8")
     except OSError as error:
-        typer.echo(f"harvester: {error.filename}: {error.strerror}", err=True)
+        complain(f"{error.filename}: {error.strerror}")
         return Exit.CANNOT_CREATE
     with serving() as site:
         typer.echo(f"Two small sites are served at {site}; their pages lie in {SITE}.")
@@ -79,7 +79,7 @@ def run_demo(output: Path) -> int:
         outcomes = crawl(arguments, project_settings(output), progress=False)
     for outcome in outcomes:
         if outcome.problem or outcome.report is None:
-            typer.echo(f"harvester: {outcome.source}: {outcome.problem}", err=True)
+            complain(f"{outcome.source}: {outcome.problem}")
             continue
         counts = outcome.report.counts
         typer.echo(
@@ -94,24 +94,13 @@ def run_demo(output: Path) -> int:
 
 
 def _show_rows(dataset: Dataset, output: Path) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     frame = dataset.read()
     typer.echo("\nWhat was stored")
-    table = Table(box=None, pad_edge=False, header_style="bold")
     shown = {"source": 11, "published": 10, "kind": 13, "title": 48, "teaser": 24, "repeats": 7}
-    for name, width in shown.items():
-        table.add_column(name, width=width, no_wrap=True, overflow="ellipsis")
-    for row in json.loads(frame[list(shown)].to_json(orient="values", date_format="iso")):
-        cells = ["null" if cell is None else str(cell) for cell in row]
-        table.add_row(
-            *(Text(c[:10] if n == "published" else c) for n, c in zip(shown, cells, strict=True))
-        )
-    console = Console()
-    console.width = sum(shown.values()) + 2 * len(shown)
-    console.print(table)
+    plain = json.loads(frame[list(shown)].to_json(orient="values", date_format="iso"))
+    rows = [[c if n != "published" or c is None else c[:10] for n, c in zip(shown, row, strict=True)]
+            for row in plain]  # fmt: skip
+    print_table(list(shown), rows, list(shown.values()))
     typer.echo(f"""
 Where it is
   {output}/entries   the data set: {len(frame)} rows, Parquet, one folder a source

@@ -47,14 +47,20 @@ class ReadRun:
 
 
 def read_archived_run(
-    spider: ListingSpider, settings: BaseSettings, path: Path, window: Scope | None = None
+    dataset: Dataset,
+    spider: ListingSpider,
+    settings: BaseSettings,
+    path: Path,
+    window: Scope | None = None,
 ) -> ReadRun:
     """Read the listing pages in an archive file as ``spider`` reads them today.
 
     Entries are admitted by ``window``, or where it is ``None`` by the window of the run itself.
-    Damaged records and pages that cannot be read are named in the course's failures.
+    Damaged records and pages that cannot be read are named in the course's failures; pages that were
+    empty already when ``dataset`` first had them are not.
     """
     run = read_run(path, spider.name)
+    empty = ledger.empty_pages(dataset, run.run_id)
     if not run.hosts:  # an archive from elsewhere: whatever the source calls its own
         run = replace(run, hosts=spider.hosts)
     scope = window or run.scope
@@ -83,7 +89,7 @@ def read_archived_run(
             continue
         pages.append(look.seen)
         sightings += look.sightings
-        if look.failure is not None:
+        if look.failure is not None and answer.record_id not in empty:
             failures.append(look.failure)
     stops = [Stop(start_url=url, reason=_DIED, whole=False) for url in run.scope.start_urls]
     course = Course(pages=tuple(pages), stops=tuple(stops), failures=tuple(failures))
@@ -107,7 +113,7 @@ def replay(
     """
     window = Scope(since=since, until=until) if since or until else None
     with dataset.lock(spider.name):
-        runs = [read_archived_run(spider, settings, path, window) for path in archives]
+        runs = [read_archived_run(dataset, spider, settings, path, window) for path in archives]
         runs.sort(key=lambda r: r.run.run_id)
         now = datetime.now(UTC)
         run = Run(
@@ -148,7 +154,7 @@ def recover(dataset: Dataset, spider: ListingSpider, settings: BaseSettings) -> 
     for path in unpublished(dataset, spider.name):
         try:
             torn = set_torn_tail_aside(path)
-            found = read_archived_run(spider, settings, path)
+            found = read_archived_run(dataset, spider, settings, path)
             # A file that was torn before it named its run still has its run's name.
             run = replace(found.run, run_id=path.name.removesuffix(SUFFIX), mode="recovery")
             sightings = [replace(s, run_id=run.run_id) for s in found.sightings]

@@ -228,17 +228,11 @@ class ListingSpider(scrapy.Spider):
             yield self._request(step.url, chain)
             return
         self._stop(chain, step.reason)
-        if step.reason is StopReason.NO_ENTRIES:
-            self._failures.append(
-                Failure(url=response.url, reason="; ".join(look.listing.evidence))
-            )
 
     def _all_known(self, chain: Chain, sightings: Sequence[Sighting]) -> bool:
         if not sightings or self.memory is None or self.scope.full:
             return False
-        if not self.memory.read_whole(chain.start_url):
-            return False
-        return self.memory.all_known(sightings)
+        return self.memory.read_whole(chain.start_url) and self.memory.all_known(sightings)
 
     def failed(self, failure: TwistedFailure) -> None:
         """A page that could not be had ends its chain."""

@@ -85,10 +85,14 @@ class _Memory:
         self._dataset = dataset
         self._run = run
         self._judge: Judge | None = None
+        self._whole: dict[str, bool] = {}
 
     def read_whole(self, start_url: str) -> bool:
         """Whether the last run from this address left nothing unread."""
-        return ledger.last_read_whole(self._dataset, self._run.source, start_url)
+        if start_url not in self._whole:
+            source = self._run.source
+            self._whole[start_url] = ledger.last_read_whole(self._dataset, source, start_url)
+        return self._whole[start_url]
 
     def all_known(self, page: Sequence[Sighting]) -> bool:
         """Whether a page, in the order of reading, adds nothing to the data set."""

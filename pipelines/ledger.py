@@ -6,7 +6,6 @@ Its counts add up: ``entries = new + repeats + revised + seen + rejected``.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
@@ -127,19 +126,32 @@ def last_read_whole(dataset: Dataset, source: str, start_url: str) -> bool:
     Only then does "everything on this page is known" mean that everything after it is known too.
     """
     for run_id in reversed(run_ids(dataset, source)):
-        for stop in _stops(dataset.ledger_file(run_id)):
+        told = _read(dataset.ledger_file(run_id))
+        if told["mode"] == "replay":
+            continue
+        for stop in told["course"]["stops"]:
             if stop["start_url"] == start_url:
                 return bool(stop["whole"])
     return False
 
 
-def _stops(path: Path) -> Iterator[dict[str, Any]]:
+def empty_pages(dataset: Dataset, run_id: str) -> frozenset[str]:
+    """The archive records of a run's pages that showed no entry then; their alarm has been given."""
+    if not exists(dataset, run_id):
+        return frozenset()
+    pages = _read(dataset.ledger_file(run_id))["course"]["pages"]
+    return frozenset(page["warc_record_id"] for page in pages if not page["records"])
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
-        ledger = json.loads(path.read_text(encoding="utf-8"))
-        if ledger["mode"] != "replay":
-            yield from ledger["course"]["stops"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise Damaged(f"{path}: not a ledger ({error}); move it away and run again") from error
+        told = json.loads(path.read_text(encoding="utf-8"))
+        if {"mode", "course"} <= told.keys() and {"stops", "pages"} <= told["course"].keys():
+            return dict(told)
+        problem = "it lacks its course"
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        problem = str(error)
+    raise Damaged(f"{path}: not a ledger ({problem}); move it away and run again")
 
 
 def _plain(value: object) -> str:

@@ -187,6 +187,25 @@ def test_a_replay_with_a_broken_pattern_takes_nothing_back(run, three_pages, tmp
     assert_same_rows(before, frame(tmp_path / "o"))
 
 
+def test_an_alarm_is_given_once(run, three_pages, tmp_path) -> None:
+    crawl(run, three_pages, tmp_path / "o")
+    three_pages.pages["/list/1"] = "<html><body>We are being repaired</body></html>"
+    assert crawl(run, three_pages, tmp_path / "o").code == 69
+    before = frame(tmp_path / "o")
+    done = run("harvester", "replay", "--output", tmp_path / "o")
+    assert (done.code, done.err) == (0, "")
+    assert_same_rows(before, frame(tmp_path / "o"))
+
+
+def test_a_torn_ledger_is_named(run, three_pages, tmp_path) -> None:
+    crawl(run, three_pages, tmp_path / "o")
+    [path] = (tmp_path / "o" / "runs").iterdir()
+    path.write_text(path.read_text()[:100])
+    done = crawl(run, three_pages, tmp_path / "o")
+    assert done.code == 65
+    assert path.name in done.err
+
+
 def test_a_part_of_a_dead_run_does_not_pass_for_the_run(run, three_pages, tmp_path) -> None:
     output = tmp_path / "o"
     three_pages.pages["/list/3"] = Late(a_page(3))

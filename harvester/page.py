@@ -19,6 +19,10 @@ _CHARSET: Final = re.compile(r"charset\s*=\s*[\"']?\s*([\w:.-]+)", re.IGNORECASE
 _MEANT: Final = {"iso-8859-1": "cp1252", "latin-1": "cp1252", "ascii": "cp1252", "us-ascii": "cp1252",
                  "gb2312": "gb18030", "gbk": "gb18030", "iso-8859-9": "cp1254", "tis-620": "cp874",
                  "shift_jis": "cp932", "euc-kr": "cp949", "ks_c_5601-1987": "cp949"}  # fmt: skip
+# Python also knows codecs that no page is written in: punycode, idna, unicode_escape ...
+_OF_PAGES: Final = re.compile(
+    r"(?:utf-(?:8|16|32)|cp\d|iso|koi8|mac|gb|big5|shift_jis|euc_|kz1048|ptcp154|hz|johab|tis-620|ascii).*"
+)
 _BOMS: Final = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"),
                 (codecs.BOM_UTF16_BE, "utf-16-be"))  # fmt: skip
 
@@ -84,11 +88,13 @@ def decode(body: bytes, content_type: str = "") -> str:
     declared = EncodingDetector.find_declared_encoding(body, is_html=True)
     labels += [declared] if declared else []
     for label in labels:
-        name = _MEANT.get(label.lower(), label)
         try:
-            labelled = body.decode(name, "replace")
-        except (LookupError, UnicodeError):  # no encoding, or one that is no charset
+            name = codecs.lookup(_MEANT.get(label.lower(), label)).name
+        except (LookupError, ValueError):
             continue
+        if not _OF_PAGES.fullmatch(name):
+            continue
+        labelled = body.decode(name, "replace")
         # A wrong label shows: more than a stray byte cannot be read with it.
         if labelled.count("\ufffd") <= len(labelled) // 1000:
             return labelled

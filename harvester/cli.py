@@ -48,7 +48,9 @@ def crawl(
     all_: Annotated[bool, typer.Option("--all", help="Crawl every source.")] = False,
     start_url: Annotated[
         list[str] | None,
-        typer.Option(metavar="URL", help="Another listing of the source's site; may be repeated."),
+        typer.Option(
+            metavar="URL", help="Another listing of the source's site; several may follow."
+        ),
     ] = None,
     since: Since = None,
     until: Until = None,
@@ -63,9 +65,13 @@ def crawl(
     """Fetch listings, archive them, and merge their entries into the data set."""
     from harvester.crawl import crawl as run
     from harvester.crawl import project_settings, sources, worst
+    from harvester.peek import is_address
     from pipelines.identity import canonical_url
 
     settings = project_settings(output, verbose=verbose)
+    if start_url:  # one --start-url may be followed by several addresses
+        start_url += [name for name in names or () if is_address(name)]
+        names = [name for name in names or () if not is_address(name)]
     chosen = _chosen(names, all_, sources(settings))
     if start_url and len(chosen) > 1:
         raise typer.BadParameter("--start-url belongs to one source; name just that one")
@@ -94,7 +100,7 @@ def replay(
     run: Annotated[str | None, typer.Option(metavar="ID", help="Only this run.")] = None,
     warc: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="Read this archive file; may be repeated."),
+        typer.Option(metavar="FILE", help="Read this archive file; several may follow."),
     ] = None,
     archive: Annotated[
         Path | None,
@@ -115,6 +121,9 @@ def replay(
 
     settings = project_settings(output)
     known = sources(settings)
+    if warc:  # one --warc may be followed by several files, as a shell's * gives them
+        warc += [Path(name) for name in names or () if name not in known]
+        names = [name for name in names or () if name in known]
     window = _window(since, until)
     dataset = Dataset(Path(settings["HARVESTER_OUTPUT"]))
     kept = Dataset(_archive_root(archive, dataset.root, project_settings(None)["HARVESTER_OUTPUT"]))

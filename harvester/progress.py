@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -23,9 +24,8 @@ class Progress:
         self._bars = Bars(
             SpinnerColumn(),
             TextColumn("{task.description:<16}"),
-            TextColumn("{task.completed:>6.0f} pages"),
-            TextColumn("{task.fields[entries]:>7} entries"),
-            TextColumn("{task.speed!s:.4} pages/s"),
+            TextColumn("{task.completed:>6.0f} pages {task.fields[pages_rate]:>6.1f}/s"),
+            TextColumn("{task.fields[entries]:>7} entries {task.fields[entries_rate]:>7.1f}/s"),
             TimeElapsedColumn(),
             console=Console(stderr=True),
             disable=not enabled,
@@ -34,16 +34,29 @@ class Progress:
 
     def watch(self, name: str, crawler: Crawler) -> None:
         """Show a line for this crawler."""
-        task = self._bars.add_task(name, total=None, entries=0)
-        entries = 0
+        task = self._bars.add_task(name, total=None, entries=0, pages_rate=0.0, entries_rate=0.0)
+        began = monotonic()
+        pages = entries = 0
 
-        def page(**_: Any) -> None:
-            self._bars.update(task, advance=1)
+        def show() -> None:
+            seconds = max(monotonic() - began, 0.001)
+            self._bars.update(
+                task,
+                completed=pages,
+                entries=entries,
+                pages_rate=pages / seconds,
+                entries_rate=entries / seconds,
+            )
+
+        def page(request: Any, **_: Any) -> None:
+            nonlocal pages
+            pages += "chain" in request.cb_kwargs  # not robots.txt
+            show()
 
         def entry(item: Any, **_: Any) -> None:
             nonlocal entries
             entries += len(item.sightings) if isinstance(item, Batch) else 1
-            self._bars.update(task, entries=entries)
+            show()
 
         if not self._bars.disable:
             crawler.signals.connect(page, signals.response_received, weak=False)

@@ -402,8 +402,16 @@ def test_a_source_that_is_down_or_changed_ends_with_69(run, site, tmp_path, answ
 
 
 def test_one_failing_page_costs_the_others_nothing(run, three_pages, tmp_path) -> None:
-    done = crawl(run, three_pages, tmp_path / "o", "--start-url", three_pages.url("/gone"))
+    done = crawl(
+        run,
+        three_pages,
+        tmp_path / "o",
+        "--start-url",
+        three_pages.url("/gone"),
+        three_pages.url("/no"),
+    )
     assert done.code == 69
+    assert {"/gone", "/no"} <= set(three_pages.asked)
     assert len(frame(tmp_path / "o")) == 9
 
 

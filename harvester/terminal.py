@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import date
+from typing import Final
 
 import typer
+
+# Columns up to this width are shown whole; longer ones share what is left of the line.
+_SHORT: Final = 13
 
 
 def complain(line: str) -> None:
@@ -36,17 +40,25 @@ def print_table(
     from rich.table import Table
     from rich.text import Text
 
+    cells = [["-" if cell is None else printable(str(cell)) for cell in row] for row in rows]
+    longest = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
+    widths = widths or _fitting(longest, Console().width - 2 * len(head))
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for place, name in enumerate(head):
-        table.add_column(
-            name, no_wrap=True, overflow="ellipsis", width=widths[place] if widths else None
-        )
-    for row in rows:
-        table.add_row(*(Text("-" if cell is None else printable(str(cell))) for cell in row))
+    for name, width in zip(head, widths, strict=True):
+        table.add_column(name, no_wrap=True, overflow="ellipsis", width=width)
+    for row in cells:
+        table.add_row(*map(Text, row))
     console = Console()
-    if widths:
-        console.width = sum(widths) + 2 * len(widths)
+    console.width = max(console.width, sum(widths) + 2 * len(widths))
     console.print(table)
+
+
+def _fitting(longest: Sequence[int], room: int) -> list[int]:
+    """Widths of columns: short ones whole, the others share what is left of the line."""
+    short = sum(width for width in longest if width <= _SHORT)
+    many = sum(width > _SHORT for width in longest)
+    share = max((room - short) // many, _SHORT) if many else 0
+    return [width if width <= _SHORT else min(width, share) for width in longest]
 
 
 def printable(text: str) -> str:

@@ -30,9 +30,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Sources = Annotated[
-    list[str] | None, typer.Argument(help="Names, as `harvester sources` lists them.")
-]
+Names = Annotated[list[str] | None, typer.Argument(metavar="[SOURCE]...")]
 Output = Annotated[Path | None, typer.Option(help="Folder of the data set [default: output].")]
 Since = Annotated[
     str | None, typer.Option(metavar="DATE", help="First day of the window, 2011-07-01.")
@@ -44,7 +42,7 @@ Verbose = Annotated[bool, typer.Option(help="Show Scrapy's log on standard error
 
 @app.command()
 def crawl(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[SOURCE]...")] = None,
+    names: Names = None,
     all_: Annotated[bool, typer.Option("--all", help="Crawl every source.")] = False,
     start_url: Annotated[
         list[str] | None,
@@ -94,7 +92,7 @@ def crawl(
 
 @app.command()
 def replay(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[SOURCE]...")] = None,
+    names: Names = None,
     since: Since = None,
     until: Until = None,
     run: Annotated[str | None, typer.Option(metavar="ID", help="Only this run.")] = None,
@@ -113,7 +111,7 @@ def replay(
 ) -> int:
     """Rebuild the data set from the archive, without the network."""
     from harvester.archive import SUFFIX, read_run
-    from harvester.crawl import Exit, exit_of, judge, project_settings, sources, worst
+    from harvester.crawl import Exit, failed, judge, project_settings, sources, worst
     from harvester.crawl import Outcome as Result
     from harvester.replay import replay as rebuild
     from pipelines.dataset import Dataset
@@ -158,7 +156,7 @@ def replay(
         try:
             report = rebuild(dataset, known[source](), settings, paths, rebuild=whole, **window)
         except Exception as error:
-            outcomes.append(Result(source, exit_of(error), str(error), None))
+            outcomes.append(failed(source, error))
             continue
         outcome = judge(source, report)
         # Damage to an archive is a matter of data, not of a site being down.

@@ -130,10 +130,15 @@ def _outcome(name: str, spider: Any, raised: BaseException | None) -> Outcome:
     error = raised or getattr(spider, "error", None)
     report: Report | None = getattr(spider, "report", None)
     if error is not None:
-        return Outcome(name, exit_of(error), _line(error), report)
+        return failed(name, error)
     if report is None:
         return Outcome(name, Exit.BUG, "the run ended without a report", None)
     return judge(name, report, getattr(spider, "recovery", ()))
+
+
+def failed(name: str, error: BaseException) -> Outcome:
+    """The outcome of a run that could not be published."""
+    return Outcome(name, exit_of(error), _line(error), None)
 
 
 def judge(name: str, report: Report, recovery: Sequence[Failure] = ()) -> Outcome:

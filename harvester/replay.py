@@ -120,7 +120,6 @@ def replay(
             run_id=next_run_id(spider.name, now, ledger.run_ids(dataset, spider.name)),
             source=spider.name,
             started=now,
-            hosts=frozenset[str]().union(*(r.run.hosts for r in runs)),
             scope=window or Scope(),
             mode="replay",
         )

@@ -208,10 +208,7 @@ def test_a_torn_ledger_is_named(run, three_pages, tmp_path) -> None:
 
 def test_a_part_of_a_dead_run_does_not_pass_for_the_run(run, three_pages, tmp_path) -> None:
     output = tmp_path / "o"
-    three_pages.pages["/list/3"] = Late(a_page(3))
-    process = begun(three_pages, output, until="/list/3")
-    process.kill()
-    process.communicate()
+    killed_on_page_3(three_pages, output)
     assert run("harvester", "replay", "--since", "2030-01-01", "--output", output).code == 0
     three_pages.pages["/list/1"] = a_page(3)
     assert crawl(run, three_pages, output).code == 0
@@ -267,12 +264,17 @@ def begun(site, output, until: str) -> subprocess.Popen:
     return process
 
 
-def test_a_killed_crawl_loses_no_fetched_page(run, three_pages, tmp_path) -> None:
-    output = tmp_path / "o"
-    three_pages.pages["/list/3"] = Late(a_page(3))
-    process = begun(three_pages, output, until="/list/3")
+def killed_on_page_3(site, output) -> None:
+    """A crawl that had fetched two pages and was waiting for the third."""
+    site.pages["/list/3"] = Late(a_page(3))
+    process = begun(site, output, until="/list/3")
     process.kill()
     process.communicate()
+
+
+def test_a_killed_crawl_loses_no_fetched_page(run, three_pages, tmp_path) -> None:
+    output = tmp_path / "o"
+    killed_on_page_3(three_pages, output)
     assert not (output / "entries").exists()
     three_pages.pages["/list/1"] = three_pages.pages["/list/2"] = (404, {}, b"gone")
 
@@ -286,10 +288,7 @@ def test_a_killed_crawl_loses_no_fetched_page(run, three_pages, tmp_path) -> Non
 
 def test_a_torn_archive_gives_what_is_whole_in_it(run, three_pages, tmp_path) -> None:
     output = tmp_path / "o"
-    three_pages.pages["/list/3"] = Late(a_page(3))
-    process = begun(three_pages, output, until="/list/3")
-    process.kill()
-    process.communicate()
+    killed_on_page_3(three_pages, output)
     [warc] = (output / "archive").glob("*/*.warc.gz")
     with warc.open("r+b") as file:  # the request record after page 2, and some of page 2
         file.truncate(warc.stat().st_size - 700)

@@ -14,17 +14,20 @@ language.  A column that stays ambiguous gives nulls.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from enum import Enum
 from functools import lru_cache
 from typing import Any, Final, Literal
 
+from harvester.parsers.calendars import gregorian
 from pipelines.entry import Precision
 
 Order = Literal["DMY", "MDY", "YMD"]
 Time = tuple[int, int, int]
+_PAIRS: Final[tuple[Order, Order]] = ("DMY", "MDY")
 
 _ORDERS: Final[dict[str | None, Order]] = {"DMY": "DMY", "MDY": "MDY", "YMD": "YMD"}
 MAX_LENGTH: Final = 100  # dateparser takes half a minute for 50 KB of text; no date is this long
@@ -36,11 +39,24 @@ _ISO: Final = re.compile(
 )
 # Two numbers and a year, or a year and two numbers, between equal separators; then perhaps a time.
 _NUMERIC: Final = re.compile(
-    r"(?<![\d.,/:-])(?:(?P<a>\d{1,2})(?P<s>\s?[./-]\s?)(?P<b>\d{1,2})(?P=s)(?P<y>\d{4}|\d\d)"
+    r"(?<![\d.,/:-])(?:(?P<a>\d{1,2})(?P<s>\s?[./|-]\s?)(?P<b>\d{1,2})(?P=s)(?P<y>\d{4}|\d\d)"
     r"|(?P<y2>\d{4})(?:(?P<s2>[./-])|\s?[年년]\s?)(?P<m2>\d{1,2})(?:(?P=s2)|\s?[月월]\s?)"
     r"(?P<d2>\d{1,2})[日일]?)"
     r"(?:[\s,|-]{1,4}(?P<h>\d{1,2}):(?P<min>\d\d)(?::(?P<sec>\d\d))?(?!\s?[ap]\.?m))?(?![\d/:]|[.,-]\d)",
     re.IGNORECASE,
+)
+# What a date looks like in any language, for those who only want to know where to look.
+_NAME: Final = r"[^\s\d.,;:/|()\[\]-]{2,14}"
+_DATED: Final = re.compile(
+    # 11.07.2011, 115.03.19, 7/11/11; 2011-07-11, 2011年7月11日
+    r"(?<![\d.,/:-])\d{1,3}\s?[./|-]\s?\d{1,2}\s?[./|-]\s?(?:\d{4}|\d\d)(?!\d)"
+    r"|(?<!\d)\d{4}\s?[./年년-]\s?\d{1,2}\s?[./月월-]\s?\d{1,2}"
+    r"|(?<!\d)\d{1,2}\s?年\s?\d{1,2}\s?月\s?\d{1,2}"
+    # 11 July 2011, 20th of July, 2012, 11 de julio de 2011; July 11, 2011; 2011. július 11.
+    rf"|(?<!\d)\d{{1,2}}(?:st|nd|rd|th|[.ºª])?[\s/.-]+(?:(?:of|de|d'|tháng)\s?)?{_NAME}[.,]?[\s/.,-]+(?:\w{{2,4}}\s)?\d{{4}}(?!\d)"
+    rf"|(?<!\w){_NAME}\.?\s\d{{1,2}}(?:st|nd|rd|th)?[\s,.]{{1,3}}\d{{4}}(?!\d)"
+    rf"|(?<!\d)(?:19|20)\d\d\.?,?\s(?:[^\W\d]{{1,4}}\.?\s)?{_NAME}\s(?:[^\W\d]{{1,3}}\s)?\d{{1,2}}(?!\d)"
+    rf"|(?<!\d)(?:19|20)\d\d\.\s(?:[^\W\d]{{4}}\s)?\d{{1,2}}\.\s{_NAME}"
 )
 _TIME: Final = re.compile(r"\d:\d\d")
 _DIGITS: Final = re.compile(r"[0-9]+")
@@ -96,12 +112,18 @@ def read_column(
     quick = [reader.read_known(text) for text in texts]
     if all(quick):
         return quick  # type: ignore[return-value]
-    cleaned = [_clean(text) for text in texts]
+    cleaned = [gregorian(_clean(text), reader.language) for text in texts]
     order = _format_order(date_format) or _column_order(cleaned, language)
     return [
         known or (reader.read(text, order, clock) if text else UNREAD)
         for known, text in zip(quick, cleaned, strict=True)
     ]
+
+
+@lru_cache(maxsize=8192)
+def looks_dated(text: str) -> bool:
+    """Whether a short text seems to hold a whole date; cheap, and wrong now and then."""
+    return 6 <= len(text) <= MAX_LENGTH and _DATED.search(text) is not None
 
 
 def _clean(text: str | None) -> str:
@@ -135,6 +157,37 @@ def _column_order(texts: Iterable[str], language: str | None) -> Order | None:
     if as_dmy != as_mdy:
         return "DMY" if as_dmy else "MDY"
     return _language_order(language)
+
+
+def settled_format(
+    texts: Sequence[str | None], language: str | None, known: Sequence[date | None] = ()
+) -> str | None:
+    """The format that settles a column's order of day and month, where its texts leave it open.
+
+    ``known`` are the days that other evidence gives for the same entries; they count before the
+    language, and may be a day off (attributes are often in another zone).  ``None`` where the texts
+    are no pairs of numbers and a year, or nothing decides.
+    """
+    found = [_NUMERIC.search(_clean(text)) for text in texts]
+    numbers = [match for match in found if match and match["y"]]
+    if not numbers:
+        return None
+    votes: Counter[Order] = Counter()
+    for match, day in zip(found, known, strict=False):
+        if match and match["y"] and day:
+            for order in _PAIRS:
+                value = _read_numeric(match, order).value
+                votes[order] += value is not None and abs((value.date() - day).days) <= 1
+    first, second = (votes[order] for order in _PAIRS)
+    order = _column_order([match[0] for match in numbers], None)
+    if order is None and first != second:
+        order = _PAIRS[0] if first > second else _PAIRS[1]
+    order = order or _language_order(language)
+    if order not in _PAIRS:
+        return None
+    mark = numbers[0]["s"].strip()
+    year = "%Y" if len(numbers[0]["y"]) == 4 else "%y"
+    return mark.join(["%d", "%m", year] if order == "DMY" else ["%m", "%d", year])
 
 
 def _is_ordered(days: list[tuple[int, int, int]]) -> bool:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Final
 
 from selectolax.lexbor import LexborNode
 
 from harvester.parsers.dates import Reading
 from harvester.parsers.pattern import Field, ListingPattern, compile_field
-from harvester.parsers.tree import absolute
+from harvester.parsers.records import Record
+from harvester.parsers.tree import absolute, text_of
 from pipelines.entry import Entry
 
 _MOST_MARKS: Final = 8  # "(…) »" has two; a teaser of nothing else is not worth the time
@@ -23,26 +25,35 @@ _TAIL: Final = re.compile(r"(?://+|[»›→|]|>{1,2})$")
 _LAST: Final = frozenset("….])/»›→|>")
 
 
-def read_entry(record: LexborNode, pattern: ListingPattern, base: str, date: Dated) -> Entry:
+def read_entry(record: Record, pattern: ListingPattern, base: str, date: Dated) -> Entry:
     """The entry that a record prints; its date has been read with its column."""
-    teaser, truncated = cut_teaser(_value(record, pattern.teaser))
+    nodes = {
+        name: record.node(field)
+        for name in ("title", "date", "kind", "teaser")
+        if (selector := getattr(pattern, name))
+        and (field := compile_field(selector)).attribute is None
+        and not field.above
+    }
+    link = _link(record, pattern, nodes.get("title"))
+    title = _printed(record, pattern.title, nodes, "title")
+    teaser, truncated = cut_teaser(_teaser(record, pattern, nodes, link))
     raw, reading = date
     return Entry(
-        title=_value(record, pattern.title),
-        url=absolute(_link(record, pattern), base),
+        title=title,
+        url=absolute(link, base),
         published=reading.value,
         published_precision=reading.precision,
         published_raw=raw,
         published_relative=reading.relative,
         teaser=teaser,
         teaser_truncated=truncated,
-        kind=_value(record, pattern.kind),
+        kind=_printed(record, pattern.kind, nodes, "kind"),
     )
 
 
-def date_text(record: LexborNode, pattern: ListingPattern) -> str | None:
+def date_text(record: Record, pattern: ListingPattern) -> str | None:
     """The text of a record's date, as printed; a separator that stands alone is none."""
-    text = _value(record, pattern.date)
+    text = record.value(pattern.date)
     return text if text and any(map(str.isalnum, text)) else None
 
 
@@ -62,28 +73,62 @@ def cut_teaser(text: str | None) -> tuple[str | None, bool]:
     return text or None, truncated and bool(text)
 
 
-def _value(record: LexborNode, selector: str | None) -> str | None:
-    return compile_field(selector).value(record) if selector else None
+def _printed(
+    record: Record, selector: str | None, nodes: Mapping[str, LexborNode | None], name: str
+) -> str | None:
+    """What a field prints beside the other fields that stand inside it."""
+    node = nodes.get(name)
+    if selector is None or node is None:
+        return record.value(selector)
+    return text_of(node, _others(record, node, nodes)) or None
 
 
-def _link(record: LexborNode, pattern: ListingPattern) -> str | None:
+def _teaser(
+    record: Record,
+    pattern: ListingPattern,
+    nodes: Mapping[str, LexborNode | None],
+    link: str | None,
+) -> str | None:
+    """What a teaser prints, without other fields, and without its link to the whole text."""
+    node = nodes.get("teaser")
+    if pattern.teaser is None or node is None:
+        return record.value(pattern.teaser)
+    others = _others(record, node, nodes)
+    text = text_of(node, others)
+    if link and text and node.is_element_node and node.tag != "a":
+        more = [a for a in node.css("a[href]") if a.attributes.get("href") == link]
+        if more:
+            rest = text_of(node, others | {a.mem_id for a in more})
+            if len(rest) > len(text) / 2:
+                text = rest
+    return text or None
+
+
+def _others(
+    record: Record, node: LexborNode, nodes: Mapping[str, LexborNode | None]
+) -> frozenset[int]:
+    if node.is_text_node:
+        return frozenset()
+    return frozenset(
+        other.mem_id
+        for other in nodes.values()
+        if other is not None and other.mem_id != node.mem_id and record.holds(node, other)
+    )
+
+
+def _link(record: Record, pattern: ListingPattern, title: LexborNode | None) -> str | None:
     if pattern.link:
         field = compile_field(pattern.link)
-        return Field(field.selector, field.attribute or "href").value(record)
-    node = _title_link(record, pattern) or record.css_first("a[href]")
-    return node.attributes.get("href") if node else None
+        node = record.node(field)
+        return node.attributes.get(field.attribute or "href") if node else None
+    if title is None and pattern.title:
+        title = record.node(compile_field(pattern.title))
+    found: LexborNode | None = None
+    if title is not None:
+        found = title.css_first("a[href]") if title.is_element_node else None
+        found = found or record.link_around(title)
+    found = found or record.node(_ANY_LINK)
+    return found.attributes.get("href") if found else None
 
 
-def _title_link(record: LexborNode, pattern: ListingPattern) -> LexborNode | None:
-    """The link that the title is, holds, or stands in."""
-    title = compile_field(pattern.title).node(record) if pattern.title else None
-    if title is None:
-        return None
-    if inner := title.css_first("a[href]"):
-        return inner
-    node: LexborNode | None = title
-    while node is not None and node.mem_id != record.mem_id:
-        if node.tag == "a" and node.attributes.get("href"):
-            return node
-        node = node.parent
-    return None
+_ANY_LINK: Final = Field("a[href]")

@@ -9,22 +9,23 @@ the pattern that was used is part of the answer.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from bs4 import BeautifulSoup, Tag
-from selectolax.lexbor import LexborHTMLParser, LexborNode
+from selectolax.lexbor import LexborHTMLParser
 
 from harvester.page import Page
-from harvester.parsers import induction
 from harvester.parsers.dates import Reading, read_column
 from harvester.parsers.fields import date_text, read_entry
+from harvester.parsers.induction import Evidence, learn
 from harvester.parsers.pagination import find_next
 from harvester.parsers.pattern import ListingPattern
+from harvester.parsers.records import Record, find_records
 from harvester.parsers.tree import TooDeep, absolute, base_url, parse
 from pipelines.entry import Entry
 
@@ -47,7 +48,7 @@ class Listing:
     next_url: str | None = None
     language: str | None = None
     pattern: ListingPattern | None = None
-    evidence: tuple[str, ...] = field(default=())
+    evidence: Evidence = Evidence(1.0)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values: ``{"entries": [{"title", "url", "date", "teaser", "kind"}], "next_url"}``.
@@ -75,11 +76,13 @@ def read_listing(
     language: str | None = None,
     timezone: str | None = None,
     fetched_at: datetime | None = None,
+    hint: Mapping[str, Any] | None = None,
 ) -> Listing:
     """Read one listing page.  Pure: the same arguments give the same answer.
 
     ``html`` is the page, as bytes (the encoding is found) or text.  ``url`` is its address, which
     relative links need.  ``pattern`` names its records and fields; without one it is learned.
+    ``hint`` are fields of a pattern that learning has to keep, ``{"title": "h3 a"}``.
     ``language`` (BCP 47) is how dates are written, by default as the page declares.  Relative dates
     ("3 hours ago") are read only with ``fetched_at`` (aware), as the local time in ``timezone``.
 
@@ -88,7 +91,7 @@ def read_listing(
     body = html.encode("utf-8", "replace") if isinstance(html, str) else html
     labels = {"content-type": "text/html; charset=utf-8"} if isinstance(html, str) else {}
     page = Page(url, body, headers=labels, fetched_at=fetched_at)
-    return read(page, pattern, language=language, timezone=timezone)
+    return read(page, pattern, language=language, timezone=timezone, hint=hint)
 
 
 def read(
@@ -98,6 +101,7 @@ def read(
     language: str | None = None,
     timezone: str | None = None,
     read_record: ReadRecord | None = None,
+    hint: Mapping[str, Any] | None = None,
 ) -> Listing:
     """Read a fetched page; see ``read_listing``.
 
@@ -108,12 +112,12 @@ def read(
     try:
         tree = parse(page.utf8)
     except TooDeep as error:
-        return Listing(evidence=(str(error),))
+        return Listing(evidence=Evidence(1.0, (str(error),)))
     base = base_url(tree, page.url)
     declared = _declared_language(tree)
-    evidence: tuple[str, ...] = ("the pattern was given",)
+    evidence = Evidence(1.0, ("the pattern was given",))
     if pattern is None:
-        learned = induction.learn(tree, language or declared)
+        learned = learn(tree, language or declared, hint)
         pattern, evidence = learned.pattern, learned.evidence
         if pattern is None:
             return Listing(language=declared, evidence=evidence)
@@ -123,9 +127,11 @@ def read(
         date_format=pattern.date_format,
         clock=_clock(page, timezone),
     )
-    records = tree.css(pattern.record)
+    records = find_records(tree, pattern)
     if not records:
-        evidence += (f"no record matches {pattern.record!r}",)
+        evidence = Evidence(
+            evidence.confidence, (*evidence.reasons, f"no record matches {pattern.record!r}")
+        )
     if read_record is None:
         entries = _read_records(records, pattern, base, read_dates)
     else:
@@ -140,7 +146,7 @@ def read(
 
 
 def _read_records(
-    records: Sequence[LexborNode], pattern: ListingPattern, base: str, read_dates: ReadDates
+    records: Sequence[Record], pattern: ListingPattern, base: str, read_dates: ReadDates
 ) -> list[Entry]:
     raws = [date_text(record, pattern) for record in records]
     dates = zip(raws, read_dates(raws), strict=True)
@@ -148,9 +154,9 @@ def _read_records(
 
 
 def _read_by_hand(
-    records: Sequence[LexborNode], read_record: ReadRecord, base: str, read_dates: ReadDates
+    records: Sequence[Record], read_record: ReadRecord, base: str, read_dates: ReadDates
 ) -> list[Entry]:
-    tags = (BeautifulSoup(record.html or "", "html.parser").find(True) for record in records)
+    tags = (BeautifulSoup(_html(record), "html.parser").find(True) for record in records)
     read = (read_record(tag) for tag in tags if isinstance(tag, Tag))
     entries = [replace(e, url=absolute(e.url, base)) for e in read if e is not None]
     readings = read_dates([e.published_raw if e.published is None else None for e in entries])
@@ -165,6 +171,11 @@ def _read_by_hand(
         )
         for entry, reading in zip(entries, readings, strict=True)
     ]
+
+
+def _html(record: Record) -> str:
+    html = "".join(node.html or "" for node in record.nodes)
+    return html if len(record.nodes) == 1 else f"<div>{html}</div>"
 
 
 def _declared_language(tree: LexborHTMLParser) -> str | None:

@@ -8,8 +8,14 @@ text form is TOML:
     date = "time::attr(datetime)"
 
 A field is a CSS selector, looked up inside the record (the record itself counts); the first match in
-document order speaks.  ``::attr(name)`` takes an attribute instead of the text, and alone it takes
-the record's own.
+document order speaks.  What may follow it:
+
+    ::attr(name)   an attribute instead of the text; alone, the record's own
+    ::nth(2)       the second match instead of the first
+    ::text(2)      the second of the texts that stand in the element beside other elements
+    ::above        the last match before the record and outside of all records: a day's heading
+
+With ``flat = true`` a record is the matched element and the siblings after it up to the next one.
 """
 
 from __future__ import annotations
@@ -22,11 +28,13 @@ from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Final, Self
 
-from selectolax.lexbor import LexborHTMLParser, LexborNode, SelectolaxError
+from selectolax.lexbor import LexborHTMLParser, SelectolaxError
 
-from harvester.parsers.tree import text_of
-
-_ATTRIBUTE: Final = re.compile(r"(.*?)\s*::attr\(\s*([\w:-]+)\s*\)\s*", re.DOTALL)
+_SUFFIX: Final = re.compile(
+    r"(?P<selector>.*?)\s*(?:::nth\(\s*(?P<nth>[1-9]\d?)\s*\))?"
+    r"(?:::attr\(\s*(?P<attribute>[\w:-]+)\s*\)|::text\(\s*(?P<text>[1-9]\d?)\s*\)|(?P<above>::above))?\s*",
+    re.DOTALL,
+)
 
 
 class PatternError(ValueError):
@@ -43,6 +51,7 @@ class ListingPattern:
     """
 
     record: str
+    flat: bool = False
     title: str | None = None
     link: str | None = None
     date: str | None = None
@@ -52,24 +61,17 @@ class ListingPattern:
     date_format: str | None = None
 
     def __post_init__(self) -> None:
-        for name, value in self.to_dict().items():
-            if not isinstance(value, str) or not value.strip():
-                raise PatternError(f"{name}: expected a selector, got {value!r}")
-            if name != "date_format":
-                _check(name, value)
+        check_fields(self.to_dict())
 
-    def to_dict(self) -> dict[str, str]:
+    def to_dict(self) -> dict[str, str | bool]:
         """The fields that are set, in their order."""
         pairs = ((f.name, getattr(self, f.name)) for f in fields(self))
-        return {name: value for name, value in pairs if value is not None}
+        return {name: value for name, value in pairs if value is not None and value is not False}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, object]) -> Self:
         """The pattern with these fields.  Raises ``PatternError`` for unknown or missing ones."""
-        names = [f.name for f in fields(cls)]
-        unknown = sorted(set(values) - set(names))
-        if unknown:
-            raise PatternError(f"unknown field {unknown[0]!r}; known are {', '.join(names)}")
+        check_fields(values)
         if "record" not in values:
             raise PatternError("record: missing; it is the selector of one entry of the list")
         return cls(**values)  # type: ignore[arg-type]
@@ -82,46 +84,72 @@ class ListingPattern:
     @classmethod
     def from_toml(cls, text: str) -> Self:
         """Read the text form.  Raises ``PatternError``."""
-        try:
-            return cls.from_dict(tomllib.loads(text))
-        except tomllib.TOMLDecodeError as error:
-            raise PatternError(f"not TOML: {error}") from error
+        return cls.from_dict(_read_toml(text))
+
+
+FIELDS: Final = tuple(f.name for f in fields(ListingPattern))
+
+
+def check_fields(values: Mapping[str, object]) -> None:
+    """Whether these can be fields of a pattern, all of it or a part.  Raises ``PatternError``."""
+    for name, value in values.items():
+        if name not in FIELDS:
+            raise PatternError(f"unknown field {name!r}; known are {', '.join(FIELDS)}")
+        if name == "flat":
+            if not isinstance(value, bool):
+                raise PatternError(f"flat: expected true or false, got {value!r}")
+        elif not isinstance(value, str) or not value.strip():
+            raise PatternError(f"{name}: expected a selector, got {value!r}")
+        elif name != "date_format":
+            _check(name, value)
+
+
+def hint_from_toml(text: str) -> dict[str, object]:
+    """Some fields of a pattern, which learning has to keep.  Raises ``PatternError``."""
+    values = _read_toml(text)
+    check_fields(values)
+    return values
+
+
+def _read_toml(text: str) -> dict[str, object]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise PatternError(f"not TOML: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One compiled field: a selector (empty: the record itself) and the attribute it asks for."""
+    """One compiled field; an empty selector is the record itself, ``nth`` counts from 1."""
 
     selector: str
-    attribute: str | None
-
-    def node(self, record: LexborNode) -> LexborNode | None:
-        """The node that the field names inside a record."""
-        return record.css_first(self.selector) if self.selector else record
-
-    def value(self, record: LexborNode) -> str | None:
-        """What the field says, ``None`` when it is not there or empty."""
-        node = self.node(record)
-        if node is None:
-            return None
-        if self.attribute is None:
-            return text_of(node) or None
-        return (node.attributes.get(self.attribute) or "").strip() or None
+    nth: int = 1
+    attribute: str | None = None
+    text: int | None = None
+    above: bool = False
 
 
 @lru_cache(maxsize=1024)
 def compile_field(text: str) -> Field:
-    """Split a field into its selector and its attribute."""
-    if match := _ATTRIBUTE.fullmatch(text):
-        return Field(match[1].strip(), match[2])
-    return Field(text.strip(), None)
+    """Split a field into its selector and what follows it."""
+    match = _SUFFIX.fullmatch(text)
+    assert match is not None  # every part of the expression may be empty
+    return Field(
+        selector=match["selector"].strip(),
+        nth=int(match["nth"] or 1),
+        attribute=match["attribute"],
+        text=int(match["text"]) if match["text"] else None,
+        above=bool(match["above"]),
+    )
 
 
 @lru_cache(maxsize=1024)
 def _check(name: str, text: str) -> None:
     field = compile_field(text)
-    if name == "record" and (field.attribute or not field.selector):
-        raise PatternError(f"record: {text!r} must name elements, not an attribute")
+    if name == "record" and field != Field(field.selector or "?"):
+        raise PatternError(f"record: {text!r} must name elements, not a part of one")
+    if field.above and not field.selector:
+        raise PatternError(f"{name}: {text!r} needs a selector before '::above'")
     try:
         if field.selector:
             _EMPTY.css(field.selector)

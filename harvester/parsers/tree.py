@@ -30,10 +30,10 @@ _UNNESTED: Final = frozenset(
 _FORMATTING: Final = frozenset("a b big code em font i nobr s small strike strong tt u".split())
 MAX_FORMATTING: Final = 250
 
-_SILENT: Final = frozenset(
+SILENT: Final = frozenset(
     ["script", "style", "noscript", "template", "svg", "iframe", "select", "head"]
 )
-_INLINE: Final = frozenset(
+INLINE: Final = frozenset(
     (
         "a abbr acronym b bdi bdo big cite code del dfn em font i ins kbd mark nobr q s samp small"
         " span strike strong sub sup time tt u var wbr -text"
@@ -68,8 +68,13 @@ def _refuse_depth(html: bytes) -> None:
             raise TooDeep("elements nested deeper than on any page that people write")
 
 
-def text_of(node: LexborNode) -> str:
-    """The text of a node as a reader sees it, white space folded."""
+def text_of(node: LexborNode, without: frozenset[int] = frozenset()) -> str:
+    """The text of a node as a reader sees it, white space folded.
+
+    ``without`` are nodes (``mem_id``) that are left out, with all they hold.
+    """
+    if node.is_text_node:
+        return " ".join((node.text_content or "").split())
     child = node.first_child
     if child is None or (child.next is None and child.is_text_node):
         text: str = (child.text_content if child else None) or ""
@@ -80,10 +85,12 @@ def text_of(node: LexborNode) -> str:
         item = stack.pop()
         if isinstance(item, str):
             parts.append(item)
+        elif without and item.mem_id in without:
+            parts.append(" ")
         elif item.is_text_node:
             parts.append(item.text_content or "")
-        elif item.is_element_node and item.tag not in _SILENT:
-            inline = item.tag in _INLINE
+        elif item.is_element_node and item.tag not in SILENT:
+            inline = item.tag in INLINE
             if not inline:
                 parts.append(" ")
                 stack.append(" ")

@@ -1,0 +1,66 @@
+"""Fitting a linear ranker: the weights under which the best option of each problem scores highest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from harvester.parsers.roles import Features
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Options and what each is worth, from 0 to 1."""
+
+    options: Sequence[Features]
+    worth: Sequence[float]
+    weight: float = 1.0
+
+
+def fit(problems: Sequence[Problem], penalty: float, steps: int = 500) -> dict[str, float]:
+    """Weights that maximise the logarithm of the expected worth when options are drawn by softmax.
+
+    Listwise, as in Cao et al., "Learning to rank: from pairwise approach to listwise approach"
+    (2007), with worth in place of the probability of the top one; Adam (Kingma and Ba, 2015), from
+    zero, a fixed number of steps: the same input gives the same weights.
+    """
+    problems = [problem for problem in problems if problem.options and problem.weight]
+    names = sorted({name for p in problems for option in p.options for name in option})
+    column = {name: number for number, name in enumerate(names)}
+    sizes = [len(problem.options) for problem in problems]
+    table = np.zeros((sum(sizes), len(names)))
+    rows = (option for problem in problems for option in problem.options)
+    for row, option in enumerate(rows):
+        for name, value in option.items():
+            table[row, column[name]] = value
+    worth = np.concatenate([problem.worth for problem in problems])
+    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(int)
+    owner = np.repeat(np.arange(len(sizes)), sizes)
+    share = np.array([problem.weight for problem in problems])
+    share = share / share.sum()
+    weights, mean, square = (np.zeros(len(names)) for _ in range(3))
+    for step in range(1, steps + 1):
+        scores = table @ weights
+        powers = np.exp(scores - np.maximum.reduceat(scores, starts)[owner])
+        chance = powers / np.add.reduceat(powers, starts)[owner]
+        expected = np.add.reduceat(chance * worth, starts) + 1e-6
+        slope = (chance - chance * worth / expected[owner]) * share[owner]
+        gradient = table.T @ slope + penalty * weights
+        mean = 0.9 * mean + 0.1 * gradient
+        square = 0.99 * square + 0.01 * gradient**2
+        weights -= 0.05 * (mean / (1 - 0.9**step)) / (np.sqrt(square / (1 - 0.99**step)) + 1e-8)
+    return {name: round(float(value), 3) for name, value in zip(names, weights, strict=True)}
+
+
+def fit_chance(points: Sequence[Features], happened: Sequence[bool]) -> dict[str, float]:
+    """Logistic regression of how likely something is (for few features, by gradient descent)."""
+    names = sorted({name for point in points for name in point})
+    table = np.array([[point.get(name, 0.0) for name in names] for point in points])
+    target = np.array(happened, dtype=float)
+    weights = np.zeros(len(names))
+    for _ in range(20_000):
+        chance = 1 / (1 + np.exp(-(table @ weights)))
+        weights -= 0.05 * (table.T @ (chance - target) / len(target) + 1e-4 * weights)
+    return {name: round(float(value), 3) for name, value in zip(names, weights, strict=True)}

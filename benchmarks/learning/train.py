@@ -1,0 +1,207 @@
+"""Fit the rankers on the pages of the corpus, and measure them on sites that they have not seen.
+
+    HARVESTER_CORPUS=... python -m benchmarks.learning.train            write harvester/parsers/weights.toml
+    HARVESTER_CORPUS=... python -m benchmarks.learning.train --check    leave sites out, report, write nothing
+
+Each ranker learns from what the one before it chose: title, date and teaser from the right group of
+records; the listing from the groups that look best at a glance, and from pages whose listing was cut
+out, where the right answer is none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any
+from unittest import mock
+
+from benchmarks.learning.ranker import Problem, fit, fit_chance
+from benchmarks.learning.truth import FOLDS, Example, Labelled, align, examples, label, oracle, scorer
+from harvester import read_listing
+from harvester.parsers import induction, judgement
+from harvester.parsers.candidates import candidates
+from harvester.parsers.judgement import choose_roles, describe_group, glance, score
+from harvester.parsers.outline import outline
+from harvester.parsers.roles import beside, describe, may_be_date, may_be_teaser, may_be_title
+from harvester.parsers.tree import parse
+
+Tables = dict[str, dict[str, float]]
+
+WEIGHTS = Path(judgement.__file__).with_name("weights.toml")
+PENALTY = {"title": 0.003, "date": 0.003, "teaser": 0.003, "glance": 0.01, "listing": 0.01}
+CUT_PAGES = 0.3  # what a page without its listing counts, beside one that has it
+
+
+def field_problems(found: Labelled) -> dict[str, Problem]:
+    """What the rankers of columns learn from the right group of a page."""
+    page, sheet = found.example.page, found.sheet
+    described = [(column, describe(page, sheet, column)) for column in sheet.columns]
+    titles = [(f, found.title(c), c) for c, f in described if may_be_title(c)]
+    dates = [(f, found.date(c), c) for c, f in described if may_be_date(c)]
+    title = max(titles, key=lambda x: x[1])[2]
+    worth, date = max(((w, c) for _, w, c in dates), key=lambda x: x[0], default=(0.0, None))
+    if worth <= max(found.date(None), 0.1):
+        date = None
+    teasers = [
+        (f | beside(page, sheet, c, title, date), found.teaser(c, title, date))
+        for c, f in described
+        if may_be_teaser(c) and c is not title and c is not date
+    ]
+    return {
+        "title": Problem([{}, *(f for f, _, _ in titles)], [0.0, *(w for _, w, _ in titles)]),
+        "date": Problem(
+            [{}, *(f for f, _, _ in dates)], [found.date(None), *(w for _, w, _ in dates)]
+        ),
+        "teaser": Problem(
+            [{}, *(f for f, _ in teasers)],
+            [found.teaser(None, title, date), *(w for _, w in teasers)],
+        ),
+    }
+
+
+def glance_problem(example: Example) -> Problem:
+    """What the ranker of all groups learns from a page."""
+    options, worth = [{}], [0.0]
+    for group in candidates(example.page):
+        options.append(glance(example.page, group))
+        worth.append(align(example, group)[1] ** 2)
+    return Problem(options, worth)
+
+
+def listing_problem(example: Example, tables: Tables) -> Problem:
+    """What the ranker of the likeliest groups learns from a page."""
+    page = example.page
+    groups = sorted(candidates(page), key=lambda g: -score(glance(page, g), tables["glance"]))
+    options, worth = [{}], [0.0]
+    for group in groups[: induction.SHORTLIST + 4]:
+        found = label(example, group)
+        roles = choose_roles(page, found.sheet, tables)
+        options.append(describe_group(page, found.sheet, roles))
+        worth.append(found.f1**2 * (0.2 + 0.8 * found.title(roles.title)))
+    return Problem(options, worth)
+
+
+def cut_problem(example: Example, tables: Tables) -> Problem:
+    """A page without its listing: nothing that is left of it is one."""
+    found = oracle(example)
+    tree = parse(example.html.encode("utf-8", "replace"))
+    whole = outline(tree)
+    for span in found.sheet.group.spans:
+        number = span.start
+        while number < span.stop:
+            whole.nodes[number].decompose()
+            number = whole.end[number]
+    rest = Example(example.name, tree.html or "", {**example.truth, "entries": []})
+    problem = listing_problem(rest, tables)
+    return Problem(problem.options, [1.0] + [0.0] * (len(problem.options) - 1), CUT_PAGES)
+
+
+def train(pages: Sequence[Example], fields: Mapping[str, Mapping[str, Problem]]) -> Tables:
+    """All tables of weights but the one of confidence."""
+    tables: Tables = {}
+    for name in ("title", "date", "teaser"):
+        tables[name] = fit([fields[page.name][name] for page in pages], PENALTY[name])
+    tables["glance"] = fit([glance_problem(page) for page in pages], PENALTY["glance"])
+    problems = [listing_problem(page, tables) for page in pages]
+    problems += [cut_problem(page, tables) for page in pages]
+    tables["listing"] = fit(problems, PENALTY["listing"])
+    tables["confidence"] = {"any": 0.0, "score": 0.0, "lead": 0.0}
+    return tables
+
+
+def answers(pages: Sequence[Example], tables: Tables) -> list[dict[str, Any]]:
+    """How pages are read with these weights, scored."""
+    rows = []
+    with mock.patch.object(induction, "weights", lambda: tables):
+        for example in pages:
+            start = time.perf_counter()
+            listing = read_listing(example.html, example.url)
+            seconds = time.perf_counter() - start
+            row = scorer().score_page(example.truth, listing.to_dict())
+            row |= {"id": example.name, "seconds": seconds, "fold": example.fold}
+            row["evidence"] = list(listing.evidence.reasons)
+            row["confidence"] = listing.evidence.confidence
+            row["scores"] = listing.evidence.scores
+            row["pattern"] = listing.pattern.to_dict() if listing.pattern else None
+            rows.append(row)
+    return rows
+
+
+def one_fold(fold: int | None) -> list[dict[str, Any]]:
+    """Learn from all sites but those of a fold, and read these."""
+    every = examples(lists=False)
+    lists = [example for example in every if example.truth.get("entries")]
+    pages = [example for example in lists if example.fold != fold]
+    fields = {example.name: field_problems(oracle(example)) for example in pages}
+    tables = train(pages, fields)
+    if fold is None:
+        return [tables]
+    return answers([example for example in every if example.fold == fold], tables)
+
+
+def left_out() -> list[dict[str, Any]]:
+    """All pages, each read with weights that never saw its site."""
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        return [row for rows in pool.map(one_fold, range(FOLDS)) for row in rows]
+
+
+def confidence_table(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """How scores tell right pages from wrong ones."""
+    judged = [row for row in rows if row["f1"] is not None and row["scores"]]
+    points = [induction.doubts(row["scores"]) for row in judged]
+    return fit_chance(points, [row["f1"] > 0.99 for row in judged])
+
+
+def report(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """The figures of a run, printed."""
+    figures = {name: mean for name, (mean, _) in scorer().summarise(rows).items() if mean is not None}
+    judged = sorted((r for r in rows if r["f1"] is not None), key=lambda r: -r["confidence"])
+    sure = judged[: round(len(judged) * 0.85)]
+    figures["f1 of the surest 85 %"] = fmean(row["f1"] for row in sure)
+    figures["milliseconds"] = 1000 * median(row["seconds"] for row in rows)
+    print("  ".join(f"{name} {value:.3f}" for name, value in figures.items()))
+    return figures
+
+
+def write(tables: Tables, path: Path) -> None:
+    """The weights as TOML, the heaviest first."""
+    lines = ["# Made by benchmarks/learning/train.py from real pages; see docs/learning.md.\n"]
+    for name, table in tables.items():
+        lines.append(f"\n[{name}]\n")
+        order = sorted(table.items(), key=lambda item: (-abs(item[1]), item[0]))
+        lines += [f"{json.dumps(feature)} = {value}\n" for feature, value in order if value]
+    path.write_text("".join(lines), "utf-8")
+
+
+def main() -> int:
+    """Run; see the module."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--fast", action="store_true", help="no leaving out: keep the old confidence")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    if options.fast:
+        tables = one_fold(None)[0] | {"confidence": dict(judgement.weights()["confidence"])}
+        write(tables, WEIGHTS)
+        return 0
+    rows = left_out()
+    table = confidence_table(rows)
+    for row in rows:
+        row["confidence"] = induction.chance(row["scores"], table)
+    report(rows)
+    if options.json:
+        options.json.write_text(json.dumps(rows, ensure_ascii=False, indent=1), "utf-8")
+    if not options.check:
+        write(one_fold(None)[0] | {"confidence": table}, WEIGHTS)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

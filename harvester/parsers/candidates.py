@@ -1,0 +1,180 @@
+"""Where a page repeats itself: every group of elements that might be the records of a listing.
+
+A record is an interval of the page's outline: one element and all it holds, or a run of siblings
+from one leader to the next (``<h3>`` and its ``<p>``s, ``<dt>`` and ``<dd>``, two rows of a table).
+Groups are found by what the leaders share: a class word, a tag with all its classes, a path of tags
+from the root, a parent.  Each record is then widened to the highest element that holds no other one,
+so that groups of a title, of its heading and of the card around it become one.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from harvester.parsers.outline import Outline
+
+FEWEST_RECORDS: Final = 2
+MOST_RECORDS: Final = 3000
+_SHALLOW: Final = frozenset(["body", "main", "html"])
+
+
+class Span(NamedTuple):
+    """One record: the elements ``start .. stop`` and the texts ``first .. last`` of the outline."""
+
+    start: int
+    stop: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Records in page order.  ``flat``: each is a run of siblings that begins at its leader."""
+
+    spans: tuple[Span, ...]
+    flat: bool = False
+
+
+def candidates(page: Outline) -> list[Group]:
+    """All groups of records of a page, without copies, in a fixed order."""
+    found: dict[tuple[object, ...], Group] = {}
+    for leaders in _alike(page):
+        for group in (_records(page, leaders), _with_links(page, leaders)):
+            if group is not None:
+                found.setdefault(_shown(page, group), group)
+    for group in _runs(page):
+        found.setdefault(_shown(page, group), group)
+    return list(found.values())
+
+
+def group_of(page: Outline, leaders: Sequence[int], *, flat: bool = False) -> Group | None:
+    """The group of just these leaders, as they are."""
+    if not leaders:
+        return None
+    if flat:
+        return _run(page, page.parent[leaders[0]], leaders)
+    return Group(
+        tuple(Span(n, page.end[n], page.leaves[n], page.until[n]) for n in leaders)
+    )
+
+
+def _shown(page: Outline, group: Group) -> tuple[object, ...]:
+    """What a group prints: two groups of the same texts are one."""
+    return tuple((span.first, span.last) for span in group.spans)
+
+
+def _alike(page: Outline) -> Iterator[list[int]]:
+    """Elements that share a name or a place."""
+    groups: dict[tuple[object, ...], list[int]] = defaultdict(list)
+    paths: list[int] = []
+    named: list[int] = []
+    known: dict[tuple[object, ...], int] = {}
+    for number, tag in enumerate(page.tag):
+        parent = page.parent[number]
+        words = page.words[number]
+        above = (paths[parent], named[parent]) if parent >= 0 else (-1, -1)
+        paths.append(known.setdefault((above[0], tag), len(known)))
+        named.append(known.setdefault((above[1], tag, words), len(known)))
+        if tag in _SHALLOW or page.leaves[number] == page.until[number]:
+            continue
+        for word in words:
+            groups["word", word].append(number)
+        if words:
+            groups["name", tag, words].append(number)
+            groups["tag and word", tag, words[0]].append(number)
+        groups["path", paths[number]].append(number)
+        groups["named path", named[number]].append(number)
+        groups["siblings", parent, tag].append(number)
+        if parent >= 0:
+            groups["children", page.tag[parent], page.words[parent], tag].append(number)
+            groups["siblings", parent, tag, words].append(number)
+    for leaders in groups.values():
+        if FEWEST_RECORDS <= len(leaders) <= MOST_RECORDS:
+            yield leaders
+
+
+def _records(page: Outline, leaders: Sequence[int]) -> Group | None:
+    """The leaders that stand in no other one, each widened as far as all can be."""
+    outer: list[int] = []
+    stop = -1
+    for leader in leaders:
+        if leader >= stop:
+            outer.append(leader)
+            stop = page.end[leader]
+    if len(outer) < FEWEST_RECORDS:
+        return None
+    while True:
+        parents = [page.parent[number] for number in outer]
+        if len(set(parents)) < len(parents) or any(page.tag[p] in _SHALLOW for p in parents):
+            break
+        # A record that can grow while another cannot would swallow what stands between them.
+        if any(page.end[p] > following for p, following in zip(parents, outer[1:], strict=False)):
+            break
+        outer = parents
+    return group_of(page, outer)
+
+
+def _with_links(page: Outline, leaders: Sequence[int]) -> Group | None:
+    """Only the leaders that lead somewhere: not the head of a table, nor the name of a month."""
+    linked = [
+        number
+        for number in leaders
+        if page.links_in(number, page.end[number]) or _inside_link(page, number)
+    ]
+    return _records(page, linked) if FEWEST_RECORDS <= len(linked) < len(leaders) else None
+
+
+def _inside_link(page: Outline, number: int) -> bool:
+    while number >= 0:
+        if page.tag[number] == "a":
+            return True
+        number = page.parent[number]
+    return False
+
+
+def _runs(page: Outline) -> Iterator[Group]:
+    """Runs of siblings, each from one leader to the next."""
+    children: dict[int, list[int]] = defaultdict(list)
+    for number in range(1, len(page.nodes)):
+        children[page.parent[number]].append(number)
+    for parent, below in children.items():
+        if len(below) < 2 * FEWEST_RECORDS:
+            continue
+        kinds: dict[tuple[object, ...], list[int]] = defaultdict(list)
+        for number in below:
+            if page.leaves[number] < page.until[number]:
+                kinds[(page.tag[number],)].append(number)
+                kinds[page.tag[number], page.words[number]].append(number)
+        for leaders in kinds.values():
+            if FEWEST_RECORDS <= len(leaders) and len(below) >= 1.5 * len(leaders):
+                yield _run(page, parent, leaders)
+
+
+def _run(page: Outline, parent: int, leaders: Sequence[int]) -> Group:
+    stops = [*leaders[1:], page.end[parent]]
+    sizes = [len(_siblings(page, *ends)) for ends in zip(leaders, stops, strict=True)]
+    # Nothing follows the last run but what the page's foot has: it is as long as others at most.
+    longest = max(sizes[:-1], default=sizes[-1])
+    if sizes[-1] > longest:
+        stops[-1] = _siblings(page, leaders[-1], stops[-1])[longest]
+    lasts = [page.leaves[stop] for stop in stops]
+    lasts[-1] = min(lasts[-1], page.until[parent])
+    return Group(
+        tuple(
+            Span(start, stop, page.leaves[start], last)
+            for start, stop, last in zip(leaders, stops, lasts, strict=True)
+        ),
+        flat=True,
+    )
+
+
+def _siblings(page: Outline, start: int, stop: int) -> list[int]:
+    """The elements of a run that stand next to each other."""
+    found = []
+    while start < stop:
+        found.append(start)
+        start = page.end[start]
+    return found

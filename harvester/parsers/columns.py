@@ -1,0 +1,250 @@
+"""What the records of a group have in common: cells at the same place form a column.
+
+A place is a selector, as short as a person would write it: a class word, a tag, a tag under its
+parent; where it matches several times inside a record, the first, second and third match are columns
+of their own.  So are the texts that stand beside elements ("<a>title</a>, 11 July 2011"), attributes
+that hold what is not printed, and what is printed above a run of records.  Selectors that find the
+same cells in all records are one column, and the best of them names it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from harvester.parsers.candidates import Group, Span
+from harvester.parsers.dates import looks_dated
+from harvester.parsers.outline import Outline
+
+SAMPLE: Final = 24  # records that judge a column; more say nothing new
+_MOST_MATCHES: Final = 3
+_MOST_CELLS: Final = 8  # of a row of a table
+_MOST_TEXTS: Final = 4
+_DATED: Final = ("datetime", "content", "title", "data-date", "data-time", "data-published")
+_TITLED: Final = ("title", "alt", "aria-label")
+_HEADINGS: Final = frozenset(["h1", "h2", "h3", "h4", "h5", "h6", "time", "dt", "dd"])
+# Words that say how something looks: they come and go with the design, and many places share them.
+LOOKS: Final = re.compile(
+    r"(?:m|p|mt|mb|ml|mr|mx|my|pt|pb|pl|pr|px|py|w|h|z|gap|col|row|text|bg|font|flex|grid|items|justify"
+    r"|align|leading|tracking|order|float|pull|show|hide|hidden|visible|d|sm|md|lg|xl|is|has|small"
+    r"|large|medium|block|inline|bold|left|right|center|clear\w*|first|last|odd|even|rounded|border"
+    r"|overflow|relative|absolute|cell|span\d*|uppercase|truncate|cursor|opacity|shadow|space)(?:-.*|\d*)"
+)
+
+
+_IDENTITY: Final = re.compile(r"[A-Za-z][A-Za-z_-]*\d{0,2}")
+
+
+class Cell(NamedTuple):
+    """One record's part of a column: an element, the texts of it that are meant, and what they say."""
+
+    node: int
+    first: int
+    last: int
+    text: str
+
+
+@dataclass(slots=True)
+class Column:
+    """One cell for each record, ``None`` where it is missing.
+
+    ``selector`` finds the cells, as a field of a pattern does.  ``names`` are the tags and class words
+    of the elements that print just this.
+    """
+
+    selector: str
+    part: str
+    cells: list[Cell | None]
+    names: set[str] = field(default_factory=set)
+    nth: int = 0
+
+    @property
+    def texts(self) -> list[str | None]:
+        """What each record says here."""
+        return [cell.text if cell else None for cell in self.cells]
+
+
+class Places:
+    """The selectors that lead to each element of a page."""
+
+    def __init__(self, page: Outline) -> None:
+        self._page = page
+        counts = Counter(word for words in page.words for word in set(words))
+        self._words = [
+            tuple(word for word in words if counts[word] > 1 and word.isascii())
+            for words in page.words
+        ]
+        self._found: dict[int, tuple[str, ...]] = {}
+
+    def of(self, number: int) -> tuple[str, ...]:
+        """The selectors that an element answers to, the general ones included."""
+        found = self._found.get(number)
+        if found is None:
+            found = self._found[number] = tuple(self._selectors(number))
+        return found
+
+    def words(self, number: int) -> tuple[str, ...]:
+        """The class words that an element shares with others."""
+        return self._words[number]
+
+    def identity(self, number: int) -> str:
+        """A selector of this element alone, by its id, if it has one that a person gave."""
+        name = self._page.attributes[number].get("id") or ""
+        return f"#{name}" if _IDENTITY.fullmatch(name) else ""
+
+    def names(self, number: int) -> tuple[str, ...]:
+        """An element's tag and the class words that it shares with others."""
+        return (self._page.tag[number], *self._words[number])
+
+    def _selectors(self, number: int) -> Iterable[str]:
+        tag, words = self._page.tag[number], self._words[number]
+        yield tag
+        for word in words:
+            yield f".{word}"
+        if words:
+            yield ".".join((tag, *words))
+        parent = self._page.parent[number]
+        if parent >= 0:
+            own = f"{tag}.{words[0]}" if words else tag
+            yield f"{self._page.tag[parent]} > {own}"
+            for word in self._words[parent]:
+                yield f".{word} > {own}"
+
+
+def columns(page: Outline, group: Group, places: Places) -> list[Column]:
+    """The columns of a group's records, or of a sample of them."""
+    spans = sample(group)
+    found: dict[tuple[str, int, str], Column] = {}
+    for row, (start, stop, *_) in enumerate(spans):
+        seen: Counter[str] = Counter()
+        for number in range(start, stop):
+            cells = _cells(page, number)
+            names = places.names(number)
+            most = _MOST_CELLS if page.tag[number] in ("td", "th") else _MOST_MATCHES
+            for selector in places.of(number):
+                nth = seen[selector]
+                seen[selector] += 1
+                if nth < most:
+                    for part, cell in cells:
+                        _put(found, (selector, nth, part), row, len(spans), cell, names)
+        if group.flat:
+            for part, cell in _loose_texts(page, spans[row]):
+                _put(found, ("", 0, part), row, len(spans), cell, ())
+    return _distinct([*found.values(), *_above(page, group.spans, spans, places)])
+
+
+def sample(group: Group) -> tuple[Span, ...]:
+    """Records from all over a group: what is foreign to it often stands at its end."""
+    count = len(group.spans)
+    if count <= SAMPLE:
+        return group.spans
+    return tuple(group.spans[n * (count - 1) // (SAMPLE - 1)] for n in range(SAMPLE))
+
+
+def _put(
+    found: dict[tuple[str, int, str], Column],
+    key: tuple[str, int, str],
+    row: int,
+    rows: int,
+    cell: Cell,
+    names: Iterable[str],
+) -> None:
+    column = found.get(key)
+    if column is None:
+        selector, nth, part = key
+        where = f"{selector}::nth({nth + 1})" if nth else selector
+        column = found[key] = Column(where + part, part, [None] * rows, nth=nth)
+    column.cells[row] = cell
+    column.names.update(names)
+
+
+def _cells(page: Outline, number: int) -> list[tuple[str, Cell]]:
+    cells = []
+    first, last = page.leaves[number], page.until[number]
+    if first < last:
+        cells.append(("", Cell(number, first, last, page.text(first, last))))
+        if last - first > 1:
+            own = [leaf for leaf in range(first, last) if page.owners[leaf] == number]
+            cells += _parts(page, number, own)
+    for name, value in page.attributes[number].items():
+        if value and (
+            (name in _DATED and looks_dated(value)) or (name in _TITLED and len(value) > 3)
+        ):
+            cells.append((f"::attr({name})", Cell(number, first, last, " ".join(value.split()))))
+    return cells
+
+
+def _loose_texts(page: Outline, span: Span) -> list[tuple[str, Cell]]:
+    """The texts between the elements of a run belong to no element of it."""
+    parent = page.parent[span.start]
+    loose = [leaf for leaf in range(span.first, span.last) if page.owners[leaf] == parent]
+    return _parts(page, span.start, loose)
+
+
+def _parts(page: Outline, number: int, leaves: Sequence[int]) -> list[tuple[str, Cell]]:
+    return [
+        (f"::text({n})", Cell(number, leaf, leaf + 1, page.texts[leaf]))
+        for n, leaf in enumerate(leaves[:_MOST_TEXTS], start=1)
+    ]
+
+
+def _above(
+    page: Outline, every: Sequence[Span], spans: Sequence[Span], places: Places
+) -> list[Column]:
+    """Dates printed above runs of records: the last one before each, outside of all records."""
+    gaps = [range(max(every[0].first - 60, 0), every[0].first)]
+    gaps += [range(a.last, b.first) for a, b in zip(every, every[1:], strict=False)]
+    kinds: dict[str, list[int]] = defaultdict(list)
+    for gap in gaps:
+        for leaf in gap:
+            if looks_dated(page.texts[leaf]):
+                for selector in places.of(page.owners[leaf]):
+                    kinds[selector].append(leaf)
+    found = []
+    for selector, leaves in kinds.items():
+        if len(leaves) < 2 or leaves[-1] < spans[0].first:  # it heads the page, not runs of records
+            continue
+        names = {name for leaf in leaves for name in places.names(page.owners[leaf])}
+        column = Column(selector + "::above", "::above", [None] * len(spans), names)
+        for row, span in enumerate(spans):
+            before = [leaf for leaf in leaves if leaf < span.first]
+            if before:
+                leaf = before[-1]
+                column.cells[row] = Cell(page.owners[leaf], leaf, leaf + 1, page.texts[leaf])
+        found.append(column)
+    return found
+
+
+def _distinct(every: Sequence[Column]) -> list[Column]:
+    """Columns that print the same are one; the plainest selector stands for it."""
+    found: dict[tuple[object, ...], Column] = {}
+    for column in every:
+        hidden = column.part if column.part.startswith(("::attr", "::above")) else ""
+        key = (hidden, *((cell.first, cell.last) if cell else None for cell in column.cells))
+        other = found.get(key)
+        if other is not None:
+            column.names |= other.names
+            other.names = column.names
+        if other is None or _plainness(column) < _plainness(other):
+            found[key] = column
+    return list(found.values())
+
+
+def _plainness(column: Column) -> tuple[float, ...]:
+    """How far a selector is from what a person would write; less is better."""
+    selector = column.selector.partition("::")[0]
+    words = re.findall(r"\.([\w-]+)", selector)
+    looks = sum(LOOKS.fullmatch(word) is not None for word in words)
+    bare = not words and selector.rpartition(" ")[2] not in _HEADINGS and ">" not in selector
+    return (
+        column.part.startswith("::text"),
+        column.nth,
+        looks,
+        bare,
+        len(words) > 1,
+        " > " in selector,
+        len(selector),
+    )

@@ -1,0 +1,210 @@
+"""Which group of records is the page's listing: features of a group, and the ranker that weighs them.
+
+A ranker is linear: a table of readable features and their weights (``weights.toml``), made by
+``benchmarks/learning/train.py``.  The best option is the one with the highest sum; "none of them"
+stands among the options with 0.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import cache, lru_cache
+from importlib.resources import files
+from math import exp, log1p
+from operator import itemgetter
+from statistics import fmean, median, pstdev
+from typing import Final
+from urllib.parse import urlsplit
+
+from harvester.parsers.candidates import Group
+from harvester.parsers.outline import Outline
+from harvester.parsers.roles import (
+    HEADINGS,
+    Features,
+    Roles,
+    Sheet,
+    beside,
+    describe,
+    label,
+    may_be_date,
+    may_be_teaser,
+    may_be_title,
+    own_targets,
+)
+
+Weights = Mapping[str, float]
+
+_SLUG: Final = re.compile(r"[^/]*(?:[-_][^/]*){2,}|.*\d{3,}.*")
+_NUMBERS: Final = re.compile(r"\d+")
+_KINDS: Final = {
+    "article": ("article",),
+    "list item": ("li", "dt", "dd"),
+    "table row": ("tr",),
+    "table cell": ("td",),
+    "link": ("a",),
+    "heading": tuple(HEADINGS),
+    "paragraph": ("p",),
+}
+
+
+@cache
+def weights() -> dict[str, dict[str, float]]:
+    """The tables of weights, by ranker."""
+    text = files("harvester.parsers").joinpath("weights.toml").read_text("utf-8")
+    return tomllib.loads(text)
+
+
+def score(features: Features, weights: Weights) -> float:
+    """The weighted sum of what a ranker knows."""
+    return sum(weights.get(name, 0.0) * value for name, value in features.items())
+
+
+def best(options: Sequence[Features], weights: Weights) -> int | None:
+    """The option with the highest score; ``None`` when none scores above nothing."""
+    scores = [score(features, weights) for features in options]
+    if not scores or max(scores) <= 0:
+        return None
+    return scores.index(max(scores))
+
+
+def probabilities(scores: Sequence[float]) -> list[float]:
+    """Scores as shares of one (softmax)."""
+    top = max(scores)
+    powers = [exp(value - top) for value in scores]
+    return [power / sum(powers) for power in powers]
+
+
+def glance(page: Outline, group: Group) -> Features:
+    """What can be said of a group without looking into its records."""
+    spans = group.spans
+    count = len(spans)
+    total = max(page.chars[-1], 1)
+    sizes = [page.chars[span.last] - page.chars[span.first] for span in spans]
+    links = [page.linked[span.last] - page.linked[span.first] for span in spans]
+    printed, linked = sum(sizes), sum(links)
+    between = max(page.chars[spans[-1].last] - page.chars[spans[0].first], 1)
+    gaps = (
+        page.chars[b.first] - page.chars[a.last] for a, b in zip(spans, spans[1:], strict=False)
+    )
+    parents = Counter(page.parent[span.start] for span in spans)
+    tags = Counter(page.tag[span.start] for span in spans)
+    words = Counter(word for span in spans for word in page.words[span.start])
+    common = {word for word, uses in words.items() if uses > count / 2}
+    depths = Counter(page.depth[span.start] for span in spans)
+    inside = [page.links_in(span.start, span.stop) for span in spans]
+    leads = own_targets(page, spans)
+    usual = tags.most_common(1)[0][0]
+    return {
+        "any": 1.0,
+        "records": log1p(count),
+        "few records": float(count < 4),
+        "share of text": printed / total,
+        "share of plain text": (printed - linked) / max(total - page.linked[-1], 1),
+        "share of links": linked / max(page.linked[-1], 1),
+        "in links": linked / max(printed, 1),
+        "in the main part": fmean(page.main[span.start] for span in spans),
+        "beside the main part": fmean(page.beside[span.start] for span in spans),
+        "hidden": fmean(page.hidden[span.start] for span in spans),
+        "size": log1p(median(sizes)) / 5,
+        "tiny": fmean(size < 20 for size in sizes),
+        "spread of sizes": min(pstdev(sizes) / (printed / count or 1), 3),
+        "largest record": max(sizes) / max(printed, 1),
+        "links in a record": log1p(fmean(map(len, inside))),
+        "one link": fmean(len(found) == 1 for found in inside),
+        "own address": fmean(map(bool, leads)),
+        "addresses": _addresses(leads),
+        "slugs": _slugs(leads),
+        "dense": printed / between,
+        "widest gap": max(gaps, default=0) / total,
+        "starts late": page.chars[spans[0].first] / total,
+        "ends early": 1 - page.chars[spans[-1].last] / total,
+        "one parent": parents.most_common(1)[0][1] / count,
+        "parents": log1p(len(parents)) / 3,
+        "one tag": tags.most_common(1)[0][1] / count,
+        "one depth": depths.most_common(1)[0][1] / count,
+        "named alike": fmean(len(common.intersection(page.words[s.start])) for s in spans)
+        / len(common)
+        if common
+        else 1.0,
+        "no name": float(not common),
+        "flat": float(group.flat),
+        **{f"is {kind}": float(usual in kinds) for kind, kinds in _KINDS.items()},
+    }
+
+
+def describe_group(page: Outline, sheet: Sheet, roles: Roles) -> Features:
+    """What can be said of a group as a listing, its fields included."""
+    rows = len(sheet.spans)
+    coverage = [sum(cell is not None for cell in column.cells) / rows for column in sheet.columns]
+    features = glance(page, sheet.group) | {
+        "regular": fmean(share >= 0.9 for share in coverage) if coverage else 0.0,
+        "columns": log1p(len(coverage)) / 4,
+        "title score": max(min(roles.title_score, 12.0), -4.0) / 4,
+        "no title": float(roles.title is None),
+    }
+    for name, column in (("title", roles.title), ("date", roles.date), ("teaser", roles.teaser)):
+        texts = [cell.text for cell in column.cells if cell] if column else []
+        features[f"{name} coverage"] = len(texts) / rows
+        features[f"{name} distinct"] = len(set(texts)) / len(texts) if texts else 0.0
+    if roles.title:
+        lengths = [min(len(cell.text), 150) for cell in roles.title.cells if cell]
+        features |= {
+            "title length": fmean(lengths) / 50,
+            "short titles": fmean(length < 12 for length in lengths),
+            "titles in headings": float(bool(roles.title.names & HEADINGS)),
+            "top heading": float("h1" in roles.title.names),
+        }
+    return features
+
+
+def choose_roles(page: Outline, sheet: Sheet, weights: Mapping[str, Weights]) -> Roles:
+    """Which columns are the title, the date, the teaser and the label; the title first."""
+    described = [(column, describe(page, sheet, column)) for column in sheet.columns]
+    titles = [(c, score(f, weights["title"])) for c, f in described if may_be_title(c)]
+    title, title_score = max(titles, key=itemgetter(1), default=(None, 0.0))
+    if title_score <= 0:
+        title = None
+    dates = [(c, score(f, weights["date"])) for c, f in described if may_be_date(c)]
+    date, date_score = max(dates, key=itemgetter(1), default=(None, 0.0))
+    if date_score <= 0:
+        date = None
+    teasers = [
+        (c, score(f | beside(page, sheet, c, title, date), weights["teaser"]))
+        for c, f in described
+        if may_be_teaser(c) and c is not title and c is not date
+    ]
+    teaser, teaser_score = max(teasers, key=itemgetter(1), default=(None, 0.0))
+    if teaser_score <= 0:
+        teaser = None
+    return Roles(title, title_score, date, teaser, label(sheet, (title, date, teaser)))
+
+
+def _addresses(leads: Sequence[frozenset[str]]) -> float:
+    """The share of records that lead to addresses of the most frequent form."""
+    forms = Counter(form for lead in leads for form in {_form(target) for target in lead})
+    return forms.most_common(1)[0][1] / len(leads) if forms else 0.0
+
+
+@lru_cache(maxsize=4096)
+def _form(target: str) -> tuple[str, ...]:
+    """An address without what differs between entries: numbers, and the last part of the path."""
+    try:
+        parts = urlsplit(target)
+    except ValueError:
+        return ("",)
+    path = _NUMBERS.sub("0", parts.path).rsplit("/", 1)[0]
+    return (parts.netloc, path, str(bool(parts.query)))
+
+
+def _slugs(leads: Sequence[frozenset[str]]) -> float:
+    """The share of records that lead to an address with a name or a number of its own."""
+    return fmean(any(map(_slug, lead)) for lead in leads)
+
+
+@lru_cache(maxsize=4096)
+def _slug(target: str) -> bool:
+    path = target.partition("?")[0].rstrip("/").rsplit("/", 1)[-1]
+    return bool(_SLUG.fullmatch(path)) or "id=" in target

@@ -1,0 +1,151 @@
+"""The records of a page, as a pattern names them, and the places inside them.
+
+A record is one element, or (``flat``) a run of siblings: the matched element and all that follow it
+up to the next match.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from selectolax.lexbor import LexborHTMLParser, LexborNode
+
+from harvester.parsers.pattern import Field, ListingPattern, compile_field
+from harvester.parsers.tree import text_of
+
+
+@dataclass(slots=True)
+class Record:
+    """One record: its nodes, texts between elements included, and what is printed above it."""
+
+    nodes: Sequence[LexborNode]
+    above: dict[str, LexborNode]
+
+    def node(self, field: Field) -> LexborNode | None:
+        """The element, or the text, that a field names."""
+        if field.above:
+            return self.above.get(field.selector)
+        element = self._element(field) if field.selector else self.nodes[0]
+        if field.text is None or element is None:
+            return element
+        loose = not field.selector and len(self.nodes) > 1
+        texts = _texts(self.nodes) if loose else _texts(element.iter(include_text=True))
+        return next((text for n, text in enumerate(texts, start=1) if n == field.text), None)
+
+    def value(self, selector: str | None) -> str | None:
+        """What a field says, ``None`` when it is not there or empty."""
+        if selector is None:
+            return None
+        field = compile_field(selector)
+        node = self.node(field)
+        if node is None:
+            return None
+        if field.attribute is None:
+            return text_of(node) or None
+        return " ".join((node.attributes.get(field.attribute) or "").split()) or None
+
+    def holds(self, outer: LexborNode, inner: LexborNode) -> bool:
+        """Whether one node of the record stands inside another."""
+        mine = {node.mem_id for node in self.nodes}
+        node: LexborNode | None = inner
+        while node is not None and node.mem_id not in mine:
+            node = node.parent
+            if node is not None and node.mem_id == outer.mem_id:
+                return True
+        return False
+
+    def link_around(self, inner: LexborNode) -> LexborNode | None:
+        """The link that a node of the record is, or stands in."""
+        mine = {node.mem_id for node in self.nodes}
+        node: LexborNode | None = inner
+        while node is not None:
+            if node.tag == "a" and node.attributes.get("href"):
+                return node
+            if node.mem_id in mine:
+                return None
+            node = node.parent
+        return None
+
+    def _element(self, field: Field) -> LexborNode | None:
+        if field.nth == 1:
+            for node in self.nodes:
+                if node.is_element_node and (found := node.css_first(field.selector)):
+                    return found
+            return None
+        every = [m for node in self.nodes if node.is_element_node for m in node.css(field.selector)]
+        return every[field.nth - 1] if len(every) >= field.nth else None
+
+
+def find_records(tree: LexborHTMLParser, pattern: ListingPattern) -> list[Record]:
+    """The records of a page, in its order."""
+    leaders = tree.css(pattern.record)
+    records = _runs(leaders) if pattern.flat else [Record((node,), {}) for node in leaders]
+    for name in ("title", "link", "date", "teaser", "kind"):
+        selector = getattr(pattern, name)
+        if selector and (field := compile_field(selector)).above:
+            _look_above(tree, pattern, field.selector, records)
+    return records
+
+
+def _runs(leaders: Sequence[LexborNode]) -> list[Record]:
+    starts = {leader.mem_id for leader in leaders}
+    runs: list[list[LexborNode]] = []
+    for leader in leaders:
+        run = [leader]
+        node = leader.next
+        while node is not None and node.mem_id not in starts:
+            if node.is_element_node or node.is_text_node:
+                run.append(node)
+            node = node.next
+        runs.append(run)
+    # The last run of some siblings has no end: what follows it may be the foot of the page.  It is as
+    # long as the others at most.
+    longest: dict[int, int] = {}
+    for run, following in zip(runs, runs[1:], strict=False):
+        parent, after = run[0].parent, following[0].parent
+        if parent and after and parent.mem_id == after.mem_id:
+            longest[parent.mem_id] = max(longest.get(parent.mem_id, 0), _elements(run))
+    most = max(longest.values(), default=0)
+    return [Record(_cut(run, longest, most), {}) for run in runs]
+
+
+def _cut(run: list[LexborNode], longest: dict[int, int], most: int) -> list[LexborNode]:
+    parent = run[0].parent
+    limit = (longest.get(parent.mem_id) if parent else None) or most
+    kept = 0
+    for place, node in enumerate(run):
+        kept += node.is_element_node
+        if limit and kept > limit:
+            return run[:place]
+    return run
+
+
+def _elements(run: Sequence[LexborNode]) -> int:
+    return sum(node.is_element_node for node in run)
+
+
+def _look_above(
+    tree: LexborHTMLParser, pattern: ListingPattern, selector: str, records: Sequence[Record]
+) -> None:
+    starts = {record.nodes[0].mem_id: record for record in records}
+    inside = {node.mem_id for record in records for node in record.nodes}
+    last: LexborNode | None = None
+    for node in tree.css(f"{pattern.record}, {selector}"):
+        record = starts.get(node.mem_id)
+        if record is None:
+            if not any(above.mem_id in inside for above in _chain(node)):
+                last = node
+        elif last is not None:
+            record.above[selector] = last
+
+
+def _chain(node: LexborNode) -> Iterator[LexborNode]:
+    above: LexborNode | None = node
+    while above is not None:
+        yield above
+        above = above.parent
+
+
+def _texts(nodes: Iterator[LexborNode] | Sequence[LexborNode]) -> Iterator[LexborNode]:
+    return (node for node in nodes if node.is_text_node and (node.text_content or "").strip())

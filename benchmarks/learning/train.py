@@ -17,32 +17,34 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import cache
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 from unittest import mock
 
 from benchmarks.learning.ranker import Problem, fit, fit_chance
-from benchmarks.learning.truth import FOLDS, Example, Labelled, align, examples, label, oracle, scorer
+from benchmarks.learning.truth import FOLDS, Example, align, examples, label, oracle, scorer
 from harvester import read_listing
 from harvester.parsers import induction, judgement
-from harvester.parsers.candidates import candidates
-from harvester.parsers.judgement import choose_roles, describe_group, glance, score
+from harvester.parsers.judgement import choose_roles, describe_group, score
 from harvester.parsers.outline import outline
-from harvester.parsers.roles import beside, describe, may_be_date, may_be_teaser, may_be_title
+from harvester.parsers.roles import Features, beside, may_be_date, may_be_teaser, may_be_title
 from harvester.parsers.tree import parse
 
 Tables = dict[str, dict[str, float]]
 
 WEIGHTS = Path(judgement.__file__).with_name("weights.toml")
 PENALTY = {"title": 0.003, "date": 0.003, "teaser": 0.003, "glance": 0.01, "listing": 0.01}
-CUT_PAGES = 0.3  # what a page without its listing counts, beside one that has it
+CUT_PAGES = 0.05  # what a page without its listing counts, beside one that has it
 
 
-def field_problems(found: Labelled) -> dict[str, Problem]:
+@cache
+def field_problems(example: Example) -> dict[str, Problem]:
     """What the rankers of columns learn from the right group of a page."""
-    page, sheet = found.example.page, found.sheet
-    described = [(column, describe(page, sheet, column)) for column in sheet.columns]
+    found = oracle(example)
+    page, sheet = example.page, found.sheet
+    described = list(zip(sheet.columns, sheet.features, strict=True))
     titles = [(f, found.title(c), c) for c, f in described if may_be_title(c)]
     dates = [(f, found.date(c), c) for c, f in described if may_be_date(c)]
     title = max(titles, key=lambda x: x[1])[2]
@@ -66,21 +68,21 @@ def field_problems(found: Labelled) -> dict[str, Problem]:
     }
 
 
+@cache
 def glance_problem(example: Example) -> Problem:
     """What the ranker of all groups learns from a page."""
-    options, worth = [{}], [0.0]
-    for group in candidates(example.page):
-        options.append(glance(example.page, group))
-        worth.append(align(example, group)[1] ** 2)
-    return Problem(options, worth)
+    worth = [align(example, group)[1] ** 2 for group in example.groups]
+    return Problem([{}, *example.glances], [0.0, *worth])
 
 
 def listing_problem(example: Example, tables: Tables) -> Problem:
     """What the ranker of the likeliest groups learns from a page."""
     page = example.page
-    groups = sorted(candidates(page), key=lambda g: -score(glance(page, g), tables["glance"]))
-    options, worth = [{}], [0.0]
-    for group in groups[: induction.SHORTLIST + 4]:
+    scores = [score(features, tables["glance"]) for features in example.glances]
+    ranked = sorted(zip(scores, example.groups, strict=True), key=lambda pair: -pair[0])
+    options: list[Features] = [{}]
+    worth = [0.0]
+    for _, group in ranked[: induction.SHORTLIST + 4]:
         found = label(example, group)
         roles = choose_roles(page, found.sheet, tables)
         options.append(describe_group(page, found.sheet, roles))
@@ -90,6 +92,12 @@ def listing_problem(example: Example, tables: Tables) -> Problem:
 
 def cut_problem(example: Example, tables: Tables) -> Problem:
     """A page without its listing: nothing that is left of it is one."""
+    problem = listing_problem(_cut(example), tables)
+    return Problem(problem.options, [1.0] + [0.0] * (len(problem.options) - 1), CUT_PAGES)
+
+
+@cache
+def _cut(example: Example) -> Example:
     found = oracle(example)
     tree = parse(example.html.encode("utf-8", "replace"))
     whole = outline(tree)
@@ -98,16 +106,14 @@ def cut_problem(example: Example, tables: Tables) -> Problem:
         while number < span.stop:
             whole.nodes[number].decompose()
             number = whole.end[number]
-    rest = Example(example.name, tree.html or "", {**example.truth, "entries": []})
-    problem = listing_problem(rest, tables)
-    return Problem(problem.options, [1.0] + [0.0] * (len(problem.options) - 1), CUT_PAGES)
+    return Example(example.name, tree.html or "", {**example.truth, "entries": []})
 
 
-def train(pages: Sequence[Example], fields: Mapping[str, Mapping[str, Problem]]) -> Tables:
+def train(pages: Sequence[Example]) -> Tables:
     """All tables of weights but the one of confidence."""
     tables: Tables = {}
     for name in ("title", "date", "teaser"):
-        tables[name] = fit([fields[page.name][name] for page in pages], PENALTY[name])
+        tables[name] = fit([field_problems(page)[name] for page in pages], PENALTY[name])
     tables["glance"] = fit([glance_problem(page) for page in pages], PENALTY["glance"])
     problems = [listing_problem(page, tables) for page in pages]
     problems += [cut_problem(page, tables) for page in pages]
@@ -136,11 +142,8 @@ def answers(pages: Sequence[Example], tables: Tables) -> list[dict[str, Any]]:
 
 def one_fold(fold: int | None) -> list[dict[str, Any]]:
     """Learn from all sites but those of a fold, and read these."""
-    every = examples(lists=False)
-    lists = [example for example in every if example.truth.get("entries")]
-    pages = [example for example in lists if example.fold != fold]
-    fields = {example.name: field_problems(oracle(example)) for example in pages}
-    tables = train(pages, fields)
+    every = examples()
+    tables = train([page for page in every if page.truth.get("entries") and page.fold != fold])
     if fold is None:
         return [tables]
     return answers([example for example in every if example.fold == fold], tables)
@@ -148,8 +151,8 @@ def one_fold(fold: int | None) -> list[dict[str, Any]]:
 
 def left_out() -> list[dict[str, Any]]:
     """All pages, each read with weights that never saw its site."""
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
-        return [row for rows in pool.map(one_fold, range(FOLDS)) for row in rows]
+    with ProcessPoolExecutor(2) as pool:
+        return [row for rows in pool.map(one_fold, range(FOLDS), chunksize=FOLDS // 2) for row in rows]
 
 
 def confidence_table(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:

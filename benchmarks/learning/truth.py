@@ -18,8 +18,10 @@ from typing import Any
 from harvester.parsers.candidates import Group, candidates
 from harvester.parsers.columns import Column, Places, columns, sample
 from harvester.parsers.dates import read_column, settled_format
+from harvester.parsers.judgement import glance
 from harvester.parsers.outline import Outline, outline
 from harvester.parsers.roles import (
+    Features,
     Sheet,
     may_be_date,
     may_be_teaser,
@@ -43,7 +45,7 @@ def scorer() -> ModuleType:
     return module
 
 
-@dataclass
+@dataclass(eq=False)
 class Example:
     """One annotated page."""
 
@@ -66,6 +68,14 @@ class Example:
         return outline(parse(self.html.encode("utf-8", "replace")))
 
     @cached_property
+    def groups(self) -> list[Group]:
+        return candidates(self.page)
+
+    @cached_property
+    def glances(self) -> list[Features]:
+        return [glance(self.page, group) for group in self.groups]
+
+    @cached_property
     def places(self) -> Places:
         return Places(self.page)
 
@@ -74,11 +84,11 @@ class Example:
         return _locate(self.page, self.truth)
 
 
-def examples(*, lists: bool = True) -> list[Example]:
-    """The pages of the corpus; ``lists``: only those whose entries are annotated."""
+@cache
+def examples() -> list[Example]:
+    """The pages of the corpus, the same objects each time."""
     corpus = scorer().load_corpus([Path(os.environ["HARVESTER_CORPUS"]) / "dev"])
-    every = [Example(name, html, truth) for name, html, truth in corpus]
-    return [each for each in every if each.truth.get("entries")] if lists else every
+    return [Example(name, html, truth) for name, html, truth in corpus]
 
 
 def _locate(page: Outline, truth: dict[str, Any]) -> list[list[int]]:
@@ -182,6 +192,7 @@ class Labelled:
         return self.known
 
 
+@cache
 def align(example: Example, group: Group) -> tuple[dict[int, int], float]:
     """Which true entry each record is, and the F1 of the group."""
     starts = [span.start for span in group.spans]
@@ -209,6 +220,7 @@ def _row(page: Outline, group: Group, starts: Sequence[int], place: int) -> int 
     return None
 
 
+@cache
 def label(example: Example, group: Group) -> Labelled:
     """A group with its columns, and what the truth says of it."""
     rows, f1 = align(example, group)
@@ -222,11 +234,11 @@ def label(example: Example, group: Group) -> Labelled:
     return Labelled(example, found, sampled, f1)
 
 
+@cache
 def oracle(example: Example) -> Labelled:
     """The group that the truth would choose: the right records, with all that they print."""
-    page = example.page
     ranked = sorted(
-        ((align(example, group)[1], group) for group in candidates(page)), key=lambda x: -x[0]
+        ((align(example, group)[1], group) for group in example.groups), key=lambda x: -x[0]
     )
     best: tuple[float, Labelled] | None = None
     for f1, group in [each for each in ranked if each[0] >= ranked[0][0] - 0.01][:12]:

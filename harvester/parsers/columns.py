@@ -72,7 +72,7 @@ class Places:
 
     def __init__(self, page: Outline) -> None:
         self._page = page
-        counts = Counter(word for words in page.words for word in set(words))
+        counts = page.word_counts
         self._words = [
             tuple(word for word in words if counts[word] > 1 and word.isascii())
             for words in page.words

@@ -27,7 +27,6 @@ from harvester.parsers.roles import (
     Roles,
     Sheet,
     beside,
-    describe,
     label,
     may_be_date,
     may_be_teaser,
@@ -130,16 +129,43 @@ def glance(page: Outline, group: Group) -> Features:
         if common
         else 1.0,
         "no name": float(not common),
+        "left out": _left_out(page, group, usual),
+        "alike elsewhere": _alike_elsewhere(page, group, common),
         "flat": float(group.flat),
         **{f"is {kind}": float(usual in kinds) for kind, kinds in _KINDS.items()},
     }
+
+
+def _left_out(page: Outline, group: Group, usual: str) -> float:
+    """The share of the siblings of the records, of their tag and with links, that are no records."""
+    starts = {span.start for span in group.spans}
+    count = 0
+    for parent in {page.parent[number] for number in starts}:
+        number = parent + 1
+        while number < page.end[parent]:
+            if number not in starts and page.tag[number] == usual:
+                count += bool(page.links_in(number, page.end[number]))
+            number = page.end[number]
+    return count / (count + len(starts))
+
+
+def _alike_elsewhere(page: Outline, group: Group, common: set[str]) -> float:
+    """The share of the elements with a name that the records share, that are no records."""
+    if not common:
+        return 0.0
+    fewest = min(page.word_counts[word] for word in common)
+    return max(1 - len(group.spans) / max(fewest, 1), 0.0)
 
 
 def describe_group(page: Outline, sheet: Sheet, roles: Roles) -> Features:
     """What can be said of a group as a listing, its fields included."""
     rows = len(sheet.spans)
     coverage = [sum(cell is not None for cell in column.cells) / rows for column in sheet.columns]
+    usual = [c for c, share in zip(sheet.columns, coverage, strict=True) if share >= 0.5]
+    alike = [sum(c.cells[row] is not None for c in usual) / (len(usual) or 1) for row in range(rows)]
     features = glance(page, sheet.group) | {
+        "records alike": fmean(alike),
+        "least alike": min(alike),
         "regular": fmean(share >= 0.9 for share in coverage) if coverage else 0.0,
         "columns": log1p(len(coverage)) / 4,
         "title score": max(min(roles.title_score, 12.0), -4.0) / 4,
@@ -162,7 +188,7 @@ def describe_group(page: Outline, sheet: Sheet, roles: Roles) -> Features:
 
 def choose_roles(page: Outline, sheet: Sheet, weights: Mapping[str, Weights]) -> Roles:
     """Which columns are the title, the date, the teaser and the label; the title first."""
-    described = [(column, describe(page, sheet, column)) for column in sheet.columns]
+    described = list(zip(sheet.columns, sheet.features, strict=True))
     titles = [(c, score(f, weights["title"])) for c, f in described if may_be_title(c)]
     title, title_score = max(titles, key=itemgetter(1), default=(None, 0.0))
     if title_score <= 0:

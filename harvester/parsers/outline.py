@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
@@ -63,6 +64,7 @@ class Outline:
     chars: list[int] = field(default_factory=lambda: [0])  # in the texts before a text
     links: list[int] = field(default_factory=list)  # elements that lead somewhere
     linked: list[int] = field(default_factory=lambda: [0])  # characters inside links before a text
+    word_counts: Counter[str] = field(default_factory=Counter)  # elements with a class word
     beside: list[bool] = field(default_factory=list)
     main: list[bool] = field(default_factory=list)
     hidden: list[bool] = field(default_factory=list)
@@ -135,6 +137,7 @@ def outline(tree: LexborHTMLParser) -> Outline:
         children = [(child, number) for child in node.iter(include_text=True)]
         children.reverse()
         stack += children
+    page.word_counts.update(word for words in page.words for word in set(words))
     _close(page)
     _zones(page)
     return page

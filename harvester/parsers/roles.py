@@ -55,6 +55,7 @@ class Sheet:
     group: Group
     spans: tuple[Span, ...]
     columns: list[Column]
+    features: list[Features]  # of each column, whatever its role
     sizes: list[int]  # characters that each record prints
     leads: list[frozenset[str]]  # where each record leads, and no other does
 
@@ -92,7 +93,9 @@ def sheet(page: Outline, group: Group, columns: list[Column]) -> Sheet:
     """Lay out a group's first records."""
     spans = sample(group)
     sizes = [page.chars[span.last] - page.chars[span.first] for span in spans]
-    return Sheet(group, spans, columns, sizes, own_targets(page, spans))
+    found = Sheet(group, spans, columns, [], sizes, own_targets(page, spans))
+    found.features.extend(_describe(page, found, column) for column in columns)
+    return found
 
 
 def own_targets(page: Outline, spans: Sequence[Span]) -> list[frozenset[str]]:
@@ -141,7 +144,7 @@ def _longest(page: Outline, sheet: Sheet, column: Column) -> float:
     return _share(wins)
 
 
-def describe(page: Outline, sheet: Sheet, column: Column) -> Features:
+def _describe(page: Outline, sheet: Sheet, column: Column) -> Features:
     """What can be said of a column whatever its role."""
     cells = [cell for cell in column.cells if cell]
     rows = len(column.cells)

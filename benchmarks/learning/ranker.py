@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from harvester.parsers.roles import Features
+
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -19,12 +23,12 @@ class Problem:
     weight: float = 1.0
 
 
-def fit(problems: Sequence[Problem], penalty: float, steps: int = 500) -> dict[str, float]:
+def fit(problems: Sequence[Problem], penalty: float, doubt: float, steps: int = 400) -> dict[str, float]:
     """Weights that maximise the logarithm of the expected worth when options are drawn by softmax.
 
     Listwise, as in Cao et al., "Learning to rank: from pairwise approach to listwise approach"
-    (2007), with worth in place of the probability of the top one; Adam (Kingma and Ba, 2015), from
-    zero, a fixed number of steps: the same input gives the same weights.
+    (2007), with worth in place of the probability of the top one.  From zero, a fixed number of steps:
+    the same input gives the same weights.
     """
     problems = [problem for problem in problems if problem.options and problem.weight]
     names = sorted({name for p in problems for option in p.options for name in option})
@@ -45,22 +49,34 @@ def fit(problems: Sequence[Problem], penalty: float, steps: int = 500) -> dict[s
         scores = table @ weights
         powers = np.exp(scores - np.maximum.reduceat(scores, starts)[owner])
         chance = powers / np.add.reduceat(powers, starts)[owner]
-        expected = np.add.reduceat(chance * worth, starts) + 1e-6
-        slope = (chance - chance * worth / expected[owner]) * share[owner]
+        expected = np.add.reduceat(chance * worth, starts)
+        # The slope of -log(expected + doubt): with doubt, one odd page cannot pull all the weights.
+        slope = chance * (expected[owner] - worth) / (expected[owner] + doubt) * share[owner]
         gradient = table.T @ slope + penalty * weights
-        mean = 0.9 * mean + 0.1 * gradient
-        square = 0.99 * square + 0.01 * gradient**2
-        weights -= 0.05 * (mean / (1 - 0.9**step)) / (np.sqrt(square / (1 - 0.99**step)) + 1e-8)
+        weights -= _stride(gradient, mean, square, step, 0.05)
     return {name: round(float(value), 3) for name, value in zip(names, weights, strict=True)}
 
 
-def fit_chance(points: Sequence[Features], happened: Sequence[bool]) -> dict[str, float]:
-    """Logistic regression of how likely something is (for few features, by gradient descent)."""
+def fit_chance(
+    points: Sequence[Features], happened: Sequence[bool], penalty: float, steps: int = 3000
+) -> dict[str, float]:
+    """Logistic regression: the weights of how likely something is."""
     names = sorted({name for point in points for name in point})
     table = np.array([[point.get(name, 0.0) for name in names] for point in points])
     target = np.array(happened, dtype=float)
-    weights = np.zeros(len(names))
-    for _ in range(20_000):
+    weights, mean, square = (np.zeros(len(names)) for _ in range(3))
+    for step in range(1, steps + 1):
         chance = 1 / (1 + np.exp(-(table @ weights)))
-        weights -= 0.05 * (table.T @ (chance - target) / len(target) + 1e-4 * weights)
+        gradient = table.T @ (chance - target) / len(target) + penalty * weights
+        weights -= _stride(gradient, mean, square, step, 0.02)
     return {name: round(float(value), 3) for name, value in zip(names, weights, strict=True)}
+
+
+def _stride(
+    gradient: Array, mean: Array, square: Array, step: int, rate: float
+) -> Array:
+    """One step of Adam (Kingma and Ba, 2015); the running averages are kept in place."""
+    mean += 0.1 * (gradient - mean)
+    square += 0.01 * (gradient**2 - square)
+    stride: Array = rate * (mean / (1 - 0.9**step)) / (np.sqrt(square / (1 - 0.99**step)) + 1e-8)
+    return stride

@@ -18,6 +18,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
+from html import escape
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
@@ -35,8 +36,11 @@ from harvester.parsers.tree import parse
 Tables = dict[str, dict[str, float]]
 
 WEIGHTS = Path(judgement.__file__).with_name("weights.toml")
-PENALTY = {"title": 0.003, "date": 0.003, "teaser": 0.003, "glance": 0.01, "listing": 0.01}
-CUT_PAGES = 0.05  # what a page without its listing counts, beside one that has it
+# Chosen by leaving sites out: how strongly weights are held down, and how far odd pages are forgiven.
+PENALTY = {"title": 0.001, "date": 0.001, "teaser": 0.0003, "glance": 0.003, "listing": 0.1}
+DOUBT = {"title": 0.2, "date": 0.2, "teaser": 0.2, "glance": 0.05, "listing": 0.05}
+PLAUSIBLE_PENALTY = 0.003
+NAMELESS = 0.5  # what a page whose class words say nothing counts, beside the page as it is
 
 
 @cache
@@ -82,7 +86,7 @@ def listing_problem(example: Example, tables: Tables) -> Problem:
     ranked = sorted(zip(scores, example.groups, strict=True), key=lambda pair: -pair[0])
     options: list[Features] = [{}]
     worth = [0.0]
-    for _, group in ranked[: induction.SHORTLIST + 4]:
+    for _, group in ranked[: induction.SHORTLIST]:
         found = label(example, group)
         roles = choose_roles(page, found.sheet, tables)
         options.append(describe_group(page, found.sheet, roles))
@@ -90,36 +94,55 @@ def listing_problem(example: Example, tables: Tables) -> Problem:
     return Problem(options, worth)
 
 
-def cut_problem(example: Example, tables: Tables) -> Problem:
-    """A page without its listing: nothing that is left of it is one."""
-    problem = listing_problem(_cut(example), tables)
-    return Problem(problem.options, [1.0] + [0.0] * (len(problem.options) - 1), CUT_PAGES)
-
-
 @cache
-def _cut(example: Example) -> Example:
+def _cut(example: Example, article: bool) -> Example:
+    """A page without its listing, or with an article in place of it: nothing that is left is one."""
     found = oracle(example)
     tree = parse(example.html.encode("utf-8", "replace"))
     whole = outline(tree)
+    texts = [text for text in whole.texts if len(text) > 60][:12] if article else []
     for span in found.sheet.group.spans:
         number = span.start
         while number < span.stop:
             whole.nodes[number].decompose()
             number = whole.end[number]
-    return Example(example.name, tree.html or "", {**example.truth, "entries": []})
+    story = "".join(f"<p>{escape(text)}</p>" for text in texts * 3)
+    html = (tree.html or "").replace("</body>", f"<div><h1>Story</h1>{story}</div></body>")
+    return Example(example.name, html, {**example.truth, "entries": []})
 
 
 def train(pages: Sequence[Example]) -> Tables:
     """All tables of weights but the one of confidence."""
     tables: Tables = {}
     for name in ("title", "date", "teaser"):
-        tables[name] = fit([field_problems(page)[name] for page in pages], PENALTY[name])
-    tables["glance"] = fit([glance_problem(page) for page in pages], PENALTY["glance"])
+        problems = [field_problems(page)[name] for page in pages]
+        problems += [_nameless(problem) for problem in problems]
+        tables[name] = fit(problems, PENALTY[name], DOUBT[name])
+    problems = [glance_problem(page) for page in pages]
+    tables["glance"] = fit(problems, PENALTY["glance"], DOUBT["glance"])
     problems = [listing_problem(page, tables) for page in pages]
-    problems += [cut_problem(page, tables) for page in pages]
-    tables["listing"] = fit(problems, PENALTY["listing"])
-    tables["confidence"] = {"any": 0.0, "score": 0.0, "lead": 0.0}
+    tables["listing"] = fit(problems, PENALTY["listing"], DOUBT["listing"])
+    best = [_best(problem, tables) for problem in problems]
+    cut = [_best(listing_problem(_cut(page, article), tables), tables)
+           for page in pages for article in (False, True)]
+    tables["plausible"] = fit_chance(
+        [*best, *cut], [True] * len(best) + [False] * len(cut), PLAUSIBLE_PENALTY
+    )
+    tables["confidence"] = {"any": 0.0}
     return tables
+
+
+def _nameless(problem: Problem) -> Problem:
+    """The same page if nobody had given its classes names that say something."""
+    options = [
+        {name: value for name, value in option.items() if not name.startswith("named like")}
+        for option in problem.options
+    ]
+    return Problem(options, problem.worth, NAMELESS)
+
+
+def _best(problem: Problem, tables: Tables) -> Features:
+    return max(problem.options[1:], key=lambda f: score(f, tables["listing"]), default={})
 
 
 def answers(pages: Sequence[Example], tables: Tables) -> list[dict[str, Any]]:
@@ -134,7 +157,7 @@ def answers(pages: Sequence[Example], tables: Tables) -> list[dict[str, Any]]:
             row |= {"id": example.name, "seconds": seconds, "fold": example.fold}
             row["evidence"] = list(listing.evidence.reasons)
             row["confidence"] = listing.evidence.confidence
-            row["scores"] = listing.evidence.scores
+            row["doubts"] = dict(listing.evidence.doubts)
             row["pattern"] = listing.pattern.to_dict() if listing.pattern else None
             rows.append(row)
     return rows
@@ -157,9 +180,8 @@ def left_out() -> list[dict[str, Any]]:
 
 def confidence_table(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """How scores tell right pages from wrong ones."""
-    judged = [row for row in rows if row["f1"] is not None and row["scores"]]
-    points = [induction.doubts(row["scores"]) for row in judged]
-    return fit_chance(points, [row["f1"] > 0.99 for row in judged])
+    judged = [row for row in rows if row["f1"] is not None]
+    return fit_chance([row["doubts"] for row in judged], [row["f1"] > 0.99 for row in judged], 0.01)
 
 
 def report(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
@@ -197,7 +219,7 @@ def main() -> int:
     rows = left_out()
     table = confidence_table(rows)
     for row in rows:
-        row["confidence"] = induction.chance(row["scores"], table)
+        row["confidence"] = judgement.chance(row["doubts"], table)
     report(rows)
     if options.json:
         options.json.write_text(json.dumps(rows, ensure_ascii=False, indent=1), "utf-8")

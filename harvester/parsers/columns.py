@@ -23,7 +23,7 @@ SAMPLE: Final = 24  # records that judge a column; more say nothing new
 _MOST_MATCHES: Final = 3
 _MOST_CELLS: Final = 8  # of a row of a table
 _MOST_TEXTS: Final = 4
-_DATED: Final = ("datetime", "content", "title", "data-date", "data-time", "data-published")
+DATED: Final = ("datetime", "content", "title", "data-date", "data-time", "data-published")
 _TITLED: Final = ("title", "alt", "aria-label")
 _HEADINGS: Final = frozenset(["h1", "h2", "h3", "h4", "h5", "h6", "time", "dt", "dd"])
 # Words that say how something looks: they come and go with the design, and many places share them.
@@ -171,7 +171,7 @@ def _cells(page: Outline, number: int) -> list[tuple[str, Cell]]:
             cells += _parts(page, number, own)
     for name, value in page.attributes[number].items():
         if value and (
-            (name in _DATED and looks_dated(value)) or (name in _TITLED and len(value) > 3)
+            (name in DATED and looks_dated(value)) or (name in _TITLED and len(value) > 3)
         ):
             cells.append((f"::attr({name})", Cell(number, first, last, " ".join(value.split()))))
     return cells

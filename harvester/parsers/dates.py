@@ -65,7 +65,8 @@ _YEAR: Final = re.compile(r"(?:19|20)\d\d")
 # A date in words inside a longer text: "Posted on July 11, 2011 by Anna".
 _WORDED: Final = re.compile(
     r"(?<![\w:.,/])(?:\d{1,2}(?:st|nd|rd|th|\.|º)?\s(?:de\s|d')?[^\W\d_]{3,12}\.?,?\s(?:de\s)?\d{4}"
-    r"|[^\W\d_]{3,12}\.?\s\d{1,2}(?:st|nd|rd|th)?,?\s\d{4})(?!\w)"
+    r"|[^\W\d_]{3,12}\.?\s\d{1,2}(?:st|nd|rd|th)?,?\s\d{4}"
+    r"|(?:19|20)\d\d\.?\s[^\W\d_]{3,12}\s\d{1,2})(?!\w)"
 )
 # A month and a year, and nothing else: "Q2 2011" and "about 2011" name no month.
 _MONTH: Final = re.compile(
@@ -80,6 +81,7 @@ _DURATION: Final = re.compile(
     r"\d+\s*[^\W\d_\u0e00-\uffff]+\.?(?:\s+(?:read|lesezeit))?", re.IGNORECASE
 )
 _RANGE: Final = re.compile(r"(?:[-–—]|\b(?:to|bis|until|au|al|по|да))$")
+_TO_ANOTHER: Final = re.compile(r"(?:[-–—]|\b(?:to|bis|until|au|al|по|да)\b)\s*(?:\d|[^\W\d_]{3,9}\.?\s\d)")
 _DECORATION: Final = " \t\r\n\xa0/|•·–—-:;,()[]<>»«"
 
 
@@ -120,10 +122,16 @@ def read_column(
     ]
 
 
-@lru_cache(maxsize=8192)
 def looks_dated(text: str) -> bool:
     """Whether a short text seems to hold a whole date; cheap, and wrong now and then."""
-    return 6 <= len(text) <= MAX_LENGTH and _DATED.search(text) is not None
+    return dated_part(text) > 0
+
+
+@lru_cache(maxsize=8192)
+def dated_part(text: str) -> float:
+    """The share of a text that is a date, as far as can be told without reading it."""
+    found = _DATED.search(text) if 6 <= len(text) <= MAX_LENGTH else None
+    return len(found[0]) / len(text) if found else 0.0
 
 
 def _clean(text: str | None) -> str:
@@ -287,7 +295,7 @@ class _Reader:
             return shape.read(numbers)
         if shape is _NO_DATE and (inner := _WORDED.search(text)) and inner[0] != text:
             before, after = text[: inner.start()].rstrip(), text[inner.end() :].lstrip()
-            if _RANGE.search(before) or after[:1] in ("-", "–", "—"):
+            if _RANGE.search(before) or _TO_ANOTHER.match(after):
                 return UNREAD  # which of the days would it be?
             return self.read(inner[0], order, clock)
         return self._remembered(text, order, clock)

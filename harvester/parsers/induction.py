@@ -11,9 +11,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
-from math import exp
 from typing import Any, Final
 
 from selectolax.lexbor import LexborHTMLParser
@@ -21,13 +20,14 @@ from selectolax.lexbor import LexborHTMLParser
 from harvester.parsers.candidates import Group, candidates, group_of
 from harvester.parsers.columns import Column, Places, columns
 from harvester.parsers.dates import read_column, settled_format
-from harvester.parsers.judgement import choose_roles, describe_group, glance, score, weights
+from harvester.parsers.judgement import chance, choose_roles, describe_group, glance, score, weights
 from harvester.parsers.outline import Outline, outline
 from harvester.parsers.pattern import ListingPattern
 from harvester.parsers.roles import Features, Roles, Sheet, own_targets, sheet
 from harvester.parsers.selectors import record_selector
 
-SHORTLIST: Final = 8
+SHORTLIST: Final = 6
+LEAST_PLAUSIBLE: Final = 0.15  # below, the best group is no listing
 _LINKS: Final = 3
 
 
@@ -41,7 +41,7 @@ class Evidence:
 
     confidence: float
     reasons: tuple[str, ...] = ()
-    scores: tuple[float, ...] = ()
+    doubts: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,7 @@ class Judged:
 
     sheet: Sheet
     roles: Roles
+    features: Features
     score: float
 
 
@@ -71,17 +72,15 @@ def learn(
     places = Places(page)
     hint = dict(hint or {})
     judged = judge(page, places, _groups(tree, page, hint))
-    scores = tuple(round(each.score, 3) for each in judged)
-    sure = chance(scores, weights()["confidence"])
-    for each in judged:
-        if each.score <= 0 and "record" not in hint:
-            break
-        record = hint.get("record") or _selector(tree, page, places, each)
-        if record:
-            pattern = _pattern(page, places, each, record, language, hint)
-            return Learned(pattern, Evidence(sure, _reasons(page, each, judged), scores))
+    doubts = _doubts(judged)
+    sure = round(chance(doubts, weights()["confidence"]), 3)
+    if judged and (doubts["plausible"] >= LEAST_PLAUSIBLE or "record" in hint):
+        for each in judged:
+            if record := hint.get("record") or _selector(tree, page, places, each):
+                pattern = _pattern(page, places, each, record, language, hint)
+                return Learned(pattern, Evidence(sure, _reasons(page, each, judged), doubts))
     reason = "nothing that repeats here looks like a listing"
-    return Learned(None, Evidence(sure, (reason,), scores))
+    return Learned(None, Evidence(round(1 - doubts["plausible"], 3), (reason,), doubts))
 
 
 def judge(page: Outline, places: Places, groups: Sequence[Group]) -> list[Judged]:
@@ -93,19 +92,22 @@ def judge(page: Outline, places: Places, groups: Sequence[Group]) -> list[Judged
         found = sheet(page, group, columns(page, group, places))
         roles = choose_roles(page, found, tables)
         features = describe_group(page, found, roles)
-        judged.append(Judged(found, roles, score(features, tables["listing"])))
+        judged.append(Judged(found, roles, features, score(features, tables["listing"])))
     return sorted(judged, key=lambda each: -each.score)
 
 
-def chance(scores: Sequence[float], table: Mapping[str, float]) -> float:
-    """How likely the first of these groups is the listing; fitted with the rankers."""
-    return round(1 / (1 + exp(-score(doubts(scores), table))), 3)
-
-
-def doubts(scores: Sequence[float]) -> Features:
-    """What speaks for the first group: its own score, and how far it is ahead."""
-    first, second = (*scores[:2], 0.0, 0.0)[:2]
-    return {"any": 1.0, "score": min(first, 20) / 10, "lead": min(first - max(second, 0.0), 10)}
+def _doubts(judged: Sequence[Judged]) -> dict[str, float]:
+    """What speaks for the first group: that it is a listing, and how far it is ahead."""
+    if not judged:
+        return {"any": 1.0, "plausible": 0.0, "lead": 0.0, "title lead": 0.0}
+    first = judged[0]
+    second = judged[1].score if len(judged) > 1 else first.score - 3
+    return {
+        "any": 1.0,
+        "plausible": chance(first.features, weights()["plausible"]),
+        "lead": min(first.score - second, 3),
+        "title lead": min(first.roles.title_lead, 3),
+    }
 
 
 def _groups(tree: LexborHTMLParser, page: Outline, hint: Mapping[str, Any]) -> list[Group]:

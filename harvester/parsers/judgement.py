@@ -61,19 +61,9 @@ def score(features: Features, weights: Weights) -> float:
     return sum(weights.get(name, 0.0) * value for name, value in features.items())
 
 
-def best(options: Sequence[Features], weights: Weights) -> int | None:
-    """The option with the highest score; ``None`` when none scores above nothing."""
-    scores = [score(features, weights) for features in options]
-    if not scores or max(scores) <= 0:
-        return None
-    return scores.index(max(scores))
-
-
-def probabilities(scores: Sequence[float]) -> list[float]:
-    """Scores as shares of one (softmax)."""
-    top = max(scores)
-    powers = [exp(value - top) for value in scores]
-    return [power / sum(powers) for power in powers]
+def chance(features: Features, weights: Weights) -> float:
+    """How likely something is, by logistic regression."""
+    return 1 / (1 + exp(-max(min(score(features, weights), 30), -30)))
 
 
 def glance(page: Outline, group: Group) -> Features:
@@ -96,6 +86,7 @@ def glance(page: Outline, group: Group) -> Features:
     inside = [page.links_in(span.start, span.stop) for span in spans]
     leads = own_targets(page, spans)
     usual = tags.most_common(1)[0][0]
+    left_out, interleaved = _left_out(page, group, usual)
     return {
         "any": 1.0,
         "records": log1p(count),
@@ -128,25 +119,34 @@ def glance(page: Outline, group: Group) -> Features:
         / len(common)
         if common
         else 1.0,
-        "no name": float(not common),
-        "left out": _left_out(page, group, usual),
+        "no name": float(not common and usual in ("div", "span", "section", "a")),
+        "left out": left_out,
+        "interleaved": interleaved,
         "alike elsewhere": _alike_elsewhere(page, group, common),
         "flat": float(group.flat),
         **{f"is {kind}": float(usual in kinds) for kind, kinds in _KINDS.items()},
     }
 
 
-def _left_out(page: Outline, group: Group, usual: str) -> float:
-    """The share of the siblings of the records, of their tag and with links, that are no records."""
+def _left_out(page: Outline, group: Group, usual: str) -> tuple[float, float]:
+    """What siblings of the records, of their tag and with links, are no records; all, and between."""
     starts = {span.start for span in group.spans}
-    count = 0
-    for parent in {page.parent[number] for number in starts}:
+    first: dict[int, int] = {}
+    last: dict[int, int] = {}
+    for number in sorted(starts):
+        first.setdefault(page.parent[number], number)
+        last[page.parent[number]] = number
+    beside = between = 0
+    for parent in first:
         number = parent + 1
         while number < page.end[parent]:
             if number not in starts and page.tag[number] == usual:
-                count += bool(page.links_in(number, page.end[number]))
+                if page.links_in(number, page.end[number]):
+                    beside += 1
+                    between += first[parent] < number < last[parent]
             number = page.end[number]
-    return count / (count + len(starts))
+    count = len(starts)
+    return beside / (beside + count), between / (between + count)
 
 
 def _alike_elsewhere(page: Outline, group: Group, common: set[str]) -> float:
@@ -191,6 +191,8 @@ def choose_roles(page: Outline, sheet: Sheet, weights: Mapping[str, Weights]) ->
     described = list(zip(sheet.columns, sheet.features, strict=True))
     titles = [(c, score(f, weights["title"])) for c, f in described if may_be_title(c)]
     title, title_score = max(titles, key=itemgetter(1), default=(None, 0.0))
+    others = [value for column, value in titles if column is not title]
+    lead = title_score - max(others, default=0.0)
     if title_score <= 0:
         title = None
     dates = [(c, score(f, weights["date"])) for c, f in described if may_be_date(c)]
@@ -205,7 +207,7 @@ def choose_roles(page: Outline, sheet: Sheet, weights: Mapping[str, Weights]) ->
     teaser, teaser_score = max(teasers, key=itemgetter(1), default=(None, 0.0))
     if teaser_score <= 0:
         teaser = None
-    return Roles(title, title_score, date, teaser, label(sheet, (title, date, teaser)))
+    return Roles(title, title_score, lead, date, teaser, label(sheet, (title, date, teaser)))
 
 
 def _addresses(leads: Sequence[frozenset[str]]) -> float:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
+from harvester.parsers.dates import looks_dated
 from harvester.parsers.pattern import Field, ListingPattern, compile_field
 from harvester.parsers.tree import text_of
 
@@ -84,7 +85,7 @@ def find_records(tree: LexborHTMLParser, pattern: ListingPattern) -> list[Record
     for name in ("title", "link", "date", "teaser", "kind"):
         selector = getattr(pattern, name)
         if selector and (field := compile_field(selector)).above:
-            _look_above(tree, pattern, field.selector, records)
+            _look_above(tree, pattern, field.selector, records, dates=name == "date")
     return records
 
 
@@ -126,7 +127,7 @@ def _elements(run: Sequence[LexborNode]) -> int:
 
 
 def _look_above(
-    tree: LexborHTMLParser, pattern: ListingPattern, selector: str, records: Sequence[Record]
+    tree: LexborHTMLParser, pattern: ListingPattern, selector: str, records: Sequence[Record], *, dates: bool
 ) -> None:
     starts = {record.nodes[0].mem_id: record for record in records}
     inside = {node.mem_id for record in records for node in record.nodes}
@@ -134,6 +135,8 @@ def _look_above(
     for node in tree.css(f"{pattern.record}, {selector}"):
         record = starts.get(node.mem_id)
         if record is None:
+            if dates and not looks_dated(text_of(node)):
+                continue
             if not any(above.mem_id in inside for above in _chain(node)):
                 last = node
         elif last is not None:

@@ -7,21 +7,27 @@ for each role, weigh them (``weights.toml``).  ``none`` competes with the column
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import log1p
 from statistics import fmean
 from typing import Final
+from urllib.parse import unquote
 
 from harvester.parsers.candidates import Group, Span
-from harvester.parsers.columns import Cell, Column, sample
-from harvester.parsers.dates import looks_dated
+from harvester.parsers.columns import DATED, Cell, Column, sample
+from harvester.parsers.dates import dated_part, looks_dated
 from harvester.parsers.outline import Outline
 
 Features = dict[str, float]
 
 HEADINGS: Final = frozenset(["h1", "h2", "h3", "h4", "h5", "h6"])
+_AROUND: Final = HEADINGS | {"a"}
+_LETTERS: Final = re.compile(r"[^\W\d_]{2,}")
+_IDEOGRAMS: Final = re.compile(r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 _STRONG: Final = frozenset(["b", "strong", "em", "th"])
 
 
@@ -29,7 +35,9 @@ def _hint(words: str) -> re.Pattern[str]:
     return re.compile(rf"(?:^|[-_]|[a-z](?=[A-Z]))(?:{words})", re.IGNORECASE)
 
 
+_WORD: Final = re.compile(r"[^\W_]{2,}")
 _TITLED: Final = ("::attr(title)", "::attr(alt)", "::attr(aria-label)")
+_DATES: Final = tuple(f"::attr({name})" for name in DATED if name != "title")
 _LONGEST_LABEL: Final = 40
 _SHARE_DATED: Final = 0.3
 _HINTS: Final = {
@@ -39,9 +47,9 @@ _HINTS: Final = {
         "excerpt|summary|teaser|desc|intro|lead|deck|snippet|abstract|dek|subtitle|subhead|blurb"
     ),
     "named like a body": _hint("content|text|body|entry|para|copy|message"),
-    "named like a label": _hint("cat|tag|label|kicker|topic|section|type|badge|rubric|flag"),
+    "named like a label": _hint("cat|tag|label|kicker|topics|badge|rubri|flag|pill|chip|eyebrow"),
     "named like small print": _hint(
-        "meta|author|byline|by-|comment|share|social|more|read|views?|count|footer|info|link|button|btn"
+        "meta|author|byline|by-|comment|shar|social|more|readm|views?|count|foot|info|button|btn|user|avatar|credit|source"
     ),
 }
 _SENTENCE: Final = re.compile(r"[.!?…。！？।؟»”\"\]]\s*$|\.\.\.")
@@ -58,6 +66,8 @@ class Sheet:
     features: list[Features]  # of each column, whatever its role
     sizes: list[int]  # characters that each record prints
     leads: list[frozenset[str]]  # where each record leads, and no other does
+    slugs: list[frozenset[str]]  # the words in these addresses
+    told: list[frozenset[str]]  # what the attributes of its links and images say
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +76,7 @@ class Roles:
 
     title: Column | None
     title_score: float
+    title_lead: float  # over the next best column
     date: Column | None = None
     teaser: Column | None = None
     kind: Column | None = None
@@ -80,6 +91,9 @@ def may_be_title(column: Column) -> bool:
 
 def may_be_date(column: Column) -> bool:
     """Whether enough of a column looks like dates."""
+    if column.part.startswith("::attr") and column.part not in _DATES:
+        if column.part != "::attr(title)" or not column.names & {"abbr", "time", "span"}:
+            return False
     texts = [cell.text for cell in column.cells if cell]
     return _share(map(looks_dated, texts)) >= _SHARE_DATED
 
@@ -93,7 +107,10 @@ def sheet(page: Outline, group: Group, columns: list[Column]) -> Sheet:
     """Lay out a group's first records."""
     spans = sample(group)
     sizes = [page.chars[span.last] - page.chars[span.first] for span in spans]
-    found = Sheet(group, spans, columns, [], sizes, own_targets(page, spans))
+    leads = own_targets(page, spans)
+    slugs = [frozenset(word for target in lead for word in _slug_words(target)) for lead in leads]
+    told = [_told(page, span) for span in spans]
+    found = Sheet(group, spans, columns, [], sizes, leads, slugs, told)
     found.features.extend(_describe(page, found, column) for column in columns)
     return found
 
@@ -106,6 +123,36 @@ def own_targets(page: Outline, spans: Sequence[Span]) -> list[frozenset[str]]:
         targets.append({_target(page, link) for link in links})
     uses = Counter(target for found in targets for target in found)
     return [frozenset(t for t in found if t and uses[t] == 1) for found in targets]
+
+
+def _told(page: Outline, span: Span) -> frozenset[str]:
+    values = (
+        page.attributes[number].get(name)
+        for number in range(span.start, span.stop)
+        if page.tag[number] in ("a", "img")
+        for name in ("title", "alt", "aria-label")
+    )
+    return frozenset(" ".join(value.split()) for value in values if value)
+
+
+@lru_cache(maxsize=4096)
+def _slug_words(target: str) -> frozenset[str]:
+    """The words of an address's last part, as far as it is written in words."""
+    slug = unquote(target.partition("?")[0]).rstrip("/").rpartition("/")[2]
+    return _words(slug.rpartition(".")[0] or slug)
+
+
+@lru_cache(maxsize=8192)
+def _words(text: str) -> frozenset[str]:
+    plain = unicodedata.normalize("NFKD", text.lower())
+    return frozenset(_WORD.findall("".join(c for c in plain if not unicodedata.combining(c))))
+
+
+def _spelled(text: str, slug: frozenset[str]) -> float:
+    """How well the words of a text are those of an address: the harmonic mean of both shares."""
+    words = _words(text[:200])
+    both = len(words & slug)
+    return 2 * both / (len(words) + len(slug)) if both else 0.0
 
 
 def _link_around(page: Outline, number: int) -> list[int]:
@@ -165,11 +212,14 @@ def _describe(page: Outline, sheet: Sheet, column: Column) -> Features:
         for above in _between(page, cell.node, span.start)
     }
     words = [name for name in column.names]
+    wordy = _share(len(_LETTERS.findall(text)) > 1 or len(_IDEOGRAMS.findall(text)) > 4 for text in texts)
+    begins, ends = _parts_of_heading(sheet, column)
     features = {
         "any": 1.0,
         "coverage": len(cells) / rows,
         "complete": float(len(cells) == rows),
         "distinct": len(set(texts)) / len(texts),
+        "mostly distinct": float(len(set(texts)) > 0.85 * len(texts)),
         "length": log1p(fmean(lengths)) / 5,
         "at least 15 long": _share(length >= 15 for length in lengths),
         "at least 50 long": _share(length >= 50 for length in lengths),
@@ -182,13 +232,27 @@ def _describe(page: Outline, sheet: Sheet, column: Column) -> Features:
             for row, cell in enumerate(column.cells)
             if cell
         ),
+        "spelled in the address": fmean(
+            _spelled(cell.text, sheet.slugs[row]) for row, cell in enumerate(column.cells) if cell
+        ),
+        "told by an attribute": _share(
+            cell.text in sheet.told[row] for row, cell in enumerate(column.cells) if cell
+        )
+        * (not column.part.startswith("::attr")),
         "in links": fmean(link / char for link, char in zip(links, chars, strict=True)),
         "heading": float(bool(column.names & HEADINGS)),
+        "link": float("a" in column.names),
+        "part of a link": fmean(link / char for link, char in zip(links, chars, strict=True))
+        * ("a" not in column.names),
         "in heading": float(bool(outside & HEADINGS)),
         "strong": float(bool((column.names | outside) & _STRONG)),
         "paragraph": float("p" in column.names),
         "time": float("time" in column.names),
         "table cell": float("td" in column.names),
+        "first link": _share(
+            page.linked[cell.last] > page.linked[span.first] == page.linked[cell.first]
+            for cell, span in zip(cells, spans, strict=True)
+        ),
         "first printed": _share(
             cell.first == span.first for cell, span in zip(cells, spans, strict=True)
         ),
@@ -204,8 +268,21 @@ def _describe(page: Outline, sheet: Sheet, column: Column) -> Features:
         "words": log1p(fmean(text.count(" ") for text in texts)) / 4,
         "digits": fmean(sum(map(str.isdigit, text[:80])) / len(text[:80]) for text in texts),
         "letters": fmean(sum(map(str.isalpha, text[:80])) / len(text[:80]) for text in texts),
-        "one word": _share(" " not in text and len(text) < 15 for text in texts),
+        "wordy": wordy,
+        "wordy link": wordy * ("a" in column.names),
+        "wordy heading": wordy * bool(column.names & HEADINGS),
+        "begins its heading": begins,
+        "ends its heading": ends,
         "dated": _share(looks_dated(text) for text in texts),
+        "all date": fmean(map(dated_part, texts)),
+        "printed as a date too": _share(
+            column.part.startswith("::attr") and looks_dated(page.text(cell.first, cell.last))
+            for cell in cells
+            if cell.first < cell.last
+        ),
+        "at most 30 long": _share(length <= 30 for length in lengths),
+        "always as many texts": _alike([cell.last - cell.first for cell in cells]),
+        "main part": _main_part(sheet, column),
         "largest text": fmean(
             max(map(len, page.texts[cell.first : cell.last]), default=0) / char
             for cell, char in zip(cells, chars, strict=True)
@@ -218,6 +295,49 @@ def _describe(page: Outline, sheet: Sheet, column: Column) -> Features:
     for name, hint in _HINTS.items():
         features[name] = float(any(hint.search(word) for word in words))
     return features
+
+
+def _alike(counts: Sequence[int]) -> float:
+    """The share of cells of the usual number of texts, if that is more than one: a made-up whole."""
+    count, uses = Counter(counts).most_common(1)[0]
+    return uses / len(counts) if count > 1 else 0.0
+
+
+def _parts_of_heading(sheet: Sheet, column: Column) -> tuple[float, float]:
+    """The shares of cells that begin and end a longer heading: a kicker, and the title after it."""
+    begins = ends = 0.0
+    for other in sheet.columns:
+        if other is column or other.part or not other.names & _AROUND:
+            continue
+        pairs = [(c, o) for c, o in zip(column.cells, other.cells, strict=True) if c and o]
+        pairs = [(c, o) for c, o in pairs if o.first <= c.first and c.last <= o.last]
+        begin = sum(c.first == o.first and c.last < o.last for c, o in pairs)
+        end = sum(c.first > o.first and c.last == o.last for c, o in pairs)
+        begins = max(begins, begin / len(column.cells))
+        ends = max(ends, end / len(column.cells))
+    return begins, ends
+
+
+def _main_part(sheet: Sheet, column: Column) -> float:
+    """The largest share of a column's text that another one, as complete, prints alone."""
+    if all(cell is None or cell.last - cell.first == 1 for cell in column.cells):
+        return 0.0
+    most = 0.0
+    for other in sheet.columns:
+        if other is column or not may_be_teaser(other):
+            continue
+        shares = []
+        for cell, part in zip(column.cells, other.cells, strict=True):
+            if cell is None and part is None:
+                continue
+            if cell is None or part is None or not (cell.first <= part.first and part.last <= cell.last):
+                break
+            if cell.last - cell.first > part.last - part.first:
+                shares.append(len(part.text) / len(cell.text))
+        else:
+            if len(shares) > len(column.cells) / 2:
+                most = max(most, fmean(shares))
+    return most
 
 
 def _between(page: Outline, number: int, start: int) -> list[int]:

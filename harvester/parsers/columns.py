@@ -108,10 +108,11 @@ class Places:
             yield ".".join((tag, *words))
         parent = self._page.parent[number]
         if parent >= 0:
-            own = f"{tag}.{words[0]}" if words else tag
-            yield f"{self._page.tag[parent]} > {own}"
-            for word in self._words[parent]:
-                yield f".{word} > {own}"
+            own = (tag, f"{tag}.{words[0]}") if words else (tag,)
+            for leaf in own:
+                yield f"{self._page.tag[parent]} > {leaf}"
+                for word in self._words[parent]:
+                    yield f".{word} > {leaf}"
 
 
 def columns(page: Outline, group: Group, places: Places) -> list[Column]:

@@ -35,7 +35,7 @@ def read_entry(record: Record, pattern: ListingPattern, base: str, date: Dated) 
         and not field.above
     }
     link = _link(record, pattern, nodes.get("title"))
-    title = _printed(record, pattern.title, nodes, "title")
+    title = _whole(_printed(record, pattern.title, nodes, "title"), nodes.get("title"))
     teaser, truncated = cut_teaser(_teaser(record, pattern, nodes, link))
     raw, reading = date
     return Entry(
@@ -81,6 +81,19 @@ def _printed(
     if selector is None or node is None:
         return record.value(selector)
     return text_of(node, _others(record, node, nodes)) or None
+
+
+def _whole(title: str | None, node: LexborNode | None) -> str | None:
+    """A title, and where it is printed cut, the whole of it from the link's or its own ``title``."""
+    last = _CUT.search(title, max(len(title) - 12, 0)) if title and title[-1] in _LAST else None
+    if title is None or last is None or node is None or not node.is_element_node:
+        return title
+    beginning = title[: last.start()].rstrip()
+    for element in (node, node.css_first("a[title]"), node.parent):
+        value = " ".join(((element and element.attributes.get("title")) or "").split())
+        if value.startswith(beginning) and len(value) > len(beginning):
+            return value
+    return title
 
 
 def _teaser(

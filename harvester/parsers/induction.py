@@ -27,7 +27,7 @@ from harvester.parsers.roles import Features, Roles, Sheet, own_targets, sheet
 from harvester.parsers.selectors import record_selector
 
 SHORTLIST: Final = 6
-LEAST_PLAUSIBLE: Final = 0.15  # below, the best group is no listing
+LEAST_PLAUSIBLE: Final = 0.08  # below, the best group is no listing
 _LINKS: Final = 3
 
 
@@ -122,10 +122,31 @@ def _groups(tree: LexborHTMLParser, page: Outline, hint: Mapping[str, Any]) -> l
 def _selector(
     tree: LexborHTMLParser, page: Outline, places: Places, judged: Judged
 ) -> str | None:
+    """A selector of the group's records, or of the elements in them that print as much."""
     title = judged.roles.title
     held = [title.selector] if title and title.selector and "::" not in title.selector else []
-    leaders = [span.start for span in judged.sheet.group.spans]
-    return record_selector(tree, page, places, leaders, held)
+    leaders: list[int] | None = [span.start for span in judged.sheet.group.spans]
+    while leaders:
+        if found := record_selector(tree, page, places, leaders, held):
+            return found
+        leaders = None if judged.sheet.group.flat else _narrowed(page, leaders)
+    return None
+
+
+def _narrowed(page: Outline, leaders: Sequence[int]) -> list[int] | None:
+    """For each record the child that prints all of it, ``None`` if one has no such child."""
+    inner = []
+    for leader in leaders:
+        span = (page.leaves[leader], page.until[leader])
+        child = next(
+            (n for n in range(leader + 1, page.end[leader])
+             if page.parent[n] == leader and (page.leaves[n], page.until[n]) == span),
+            None,
+        )  # fmt: skip
+        if child is None:
+            return None
+        inner.append(child)
+    return inner
 
 
 def _pattern(

@@ -83,7 +83,12 @@ class Roles:
 
 
 def may_be_title(column: Column) -> bool:
-    """Whether a column could hold titles: anything printed, and the texts of images and links."""
+    """Whether a column could hold titles: anything printed, and the texts of images and links.
+
+    A link or a heading is a title as a whole or not at all.
+    """
+    if column.part.startswith("::text") and column.names & _AROUND:
+        return False
     return column.part != "::above" and (
         not column.part.startswith("::attr") or column.part in _TITLED
     )

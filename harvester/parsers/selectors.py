@@ -20,6 +20,7 @@ from harvester.parsers.outline import Outline
 
 _MOST_TRIES: Final = 120
 _LEVELS: Final = 6
+_MOST_OTHERS: Final = 0.2
 _PREFIX: Final = re.compile(r"[A-Za-z][A-Za-z_-]{3,}")
 
 
@@ -30,7 +31,7 @@ def record_selector(
     records: Sequence[int],
     conditions: Sequence[str] = (),
 ) -> str | None:
-    """A selector of exactly these elements, ``None`` if there is none that a person would write.
+    """A selector of exactly these elements, or of nearly these; ``None`` if there is none.
 
     ``conditions`` are selectors of what each of them holds.
     """
@@ -55,7 +56,14 @@ def record_selector(
         for condition in ("", *(f":has({held})" for held in conditions)):
             if _find(tree, selector + condition) == wanted:
                 return selector + condition
-    return None
+    return _nearest(tree, wanted, near)
+
+
+def _nearest(tree: LexborHTMLParser, wanted: set[int], near: Sequence[str]) -> str | None:
+    """The selector that finds the fewest others, if these are few."""
+    extra = {selector: len(_find(tree, selector)) - len(wanted) for selector in near}
+    best = min(extra, key=lambda selector: extra[selector], default=None)
+    return best if best and extra[best] <= _MOST_OTHERS * len(wanted) else None
 
 
 def _find(tree: LexborHTMLParser, selector: str) -> set[int]:

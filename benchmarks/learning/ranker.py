@@ -23,7 +23,8 @@ class Problem:
     weight: float = 1.0
 
 
-def fit(problems: Sequence[Problem], penalty: float, doubt: float, steps: int = 400) -> dict[str, float]:
+def fit(problems: Sequence[Problem], penalty: float, doubt: float, steps: int = 400,
+        prior: Features | None = None) -> dict[str, float]:
     """Weights that maximise the logarithm of the expected worth when options are drawn by softmax.
 
     Listwise, as in Cao et al., "Learning to rank: from pairwise approach to listwise approach"
@@ -44,7 +45,9 @@ def fit(problems: Sequence[Problem], penalty: float, doubt: float, steps: int = 
     owner = np.repeat(np.arange(len(sizes)), sizes)
     share = np.array([problem.weight for problem in problems])
     share = share / share.sum()
-    weights, mean, square = (np.zeros(len(names)) for _ in range(3))
+    expected_weights = np.array([(prior or {}).get(name, 0.0) for name in names])
+    weights = expected_weights.copy()
+    mean, square = (np.zeros(len(names)) for _ in range(2))
     for step in range(1, steps + 1):
         scores = table @ weights
         powers = np.exp(scores - np.maximum.reduceat(scores, starts)[owner])
@@ -52,7 +55,7 @@ def fit(problems: Sequence[Problem], penalty: float, doubt: float, steps: int = 
         expected = np.add.reduceat(chance * worth, starts)
         # The slope of -log(expected + doubt): with doubt, one odd page cannot pull all the weights.
         slope = chance * (expected[owner] - worth) / (expected[owner] + doubt) * share[owner]
-        gradient = table.T @ slope + penalty * weights
+        gradient = table.T @ slope + penalty * (weights - expected_weights)
         weights -= _stride(gradient, mean, square, step, 0.05)
     return {name: round(float(value), 3) for name, value in zip(names, weights, strict=True)}
 

@@ -27,18 +27,56 @@ from unittest import mock
 from benchmarks.learning.ranker import Problem, fit, fit_chance
 from benchmarks.learning.truth import FOLDS, Example, align, examples, label, oracle, scorer
 from harvester import read_listing
-from harvester.parsers import induction, judgement
-from harvester.parsers.judgement import choose_roles, describe_group, score
+from harvester.parsers import induction, pagination, rankers
+from harvester.parsers.judgement import choose_roles, describe_group
 from harvester.parsers.outline import outline
-from harvester.parsers.roles import Features, beside, may_be_date, may_be_teaser, may_be_title
-from harvester.parsers.tree import parse
+from harvester.parsers.rankers import Features, score
+from harvester.parsers.roles import beside, may_be_date, may_be_teaser, may_be_title
+from harvester.parsers.tree import base_url, parse
 
 Tables = dict[str, dict[str, float]]
 
-WEIGHTS = Path(judgement.__file__).with_name("weights.toml")
+WEIGHTS = Path(rankers.__file__).with_name("weights.toml")
 # Chosen by leaving sites out: how strongly weights are held down, and how far odd pages are forgiven.
-PENALTY = {"title": 0.001, "date": 0.001, "teaser": 0.0003, "glance": 0.003, "listing": 0.1}
-DOUBT = {"title": 0.2, "date": 0.2, "teaser": 0.2, "glance": 0.05, "listing": 0.05}
+PENALTY = {"title": 0.001, "date": 0.001, "teaser": 0.0003, "glance": 0.003, "listing": 0.1,
+           "next": 0.05}
+DOUBT = {"title": 0.2, "date": 0.2, "teaser": 0.2, "glance": 0.05, "listing": 0.05, "next": 1.0}
+# What is known of pagers beforehand: half of the dev pages have no next page, too few have odd ones.
+NEXT = {
+    "any": -3.5,
+    "says next": 2.5,
+    "says older": 2.5,
+    "says more": 0.7,
+    "is labelled next": 1,
+    "rel next": 3,
+    "only in the head": -3,
+    "named next": 1.5,
+    "the number after this one": 1.5,
+    "two, where no page is marked": 1,
+    "another number": -2,
+    "address counts up": 0.7,
+    "address gains a number": 0.7,
+    "next, and the address counts": 1.5,
+    "next, in a pager": 1,
+    "next, among numbers": 0.7,
+    "an arrow forward": 1.5,
+    "an arrow, and the address counts": 1.5,
+    "the number, and the address counts": 1,
+    "the number, in a pager": 1,
+    "says back": -1.5,
+    "is labelled back": -1,
+    "rel prev": -2,
+    "named back": -0.7,
+    "an arrow backward": -2,
+    "an arrow to the end": -2,
+    "address counts down": -2,
+    "in a calendar": -2,
+    "in a slider": -2,
+    "another language": -3,
+    "another site": -2,
+    "another section": -1,
+    "long text": -0.3,
+}
 PLAUSIBLE_PENALTY = 0.003
 NAMELESS = 0.5  # what a page whose class words say nothing counts, beside the page as it is
 
@@ -79,6 +117,18 @@ def glance_problem(example: Example) -> Problem:
     return Problem([{}, *example.glances], [0.0, *worth])
 
 
+@cache
+def next_problem(example: Example) -> Problem:
+    """What the ranker of links to the next page learns from a page."""
+    norm = scorer().norm_url
+    wanted = example.truth["next_url"]
+    right = {norm(url, example.url) for url in (wanted if isinstance(wanted, list) else [wanted])}
+    tree = parse(example.html.encode("utf-8", "replace"))
+    links = pagination.describe_links(tree, example.url, base_url(tree, example.url))
+    worth = [float(norm(link.url, example.url) in right) for link in links]
+    return Problem([{}, *(link.features for link in links)], [float("" in right), *worth])
+
+
 def listing_problem(example: Example, tables: Tables) -> Problem:
     """What the ranker of the likeliest groups learns from a page."""
     page = example.page
@@ -111,8 +161,9 @@ def _cut(example: Example, article: bool) -> Example:
     return Example(example.name, html, {**example.truth, "entries": []})
 
 
-def train(pages: Sequence[Example]) -> Tables:
+def train(paged: Sequence[Example]) -> Tables:
     """All tables of weights but the one of confidence."""
+    pages = [page for page in paged if page.truth.get("entries")]
     tables: Tables = {}
     for name in ("title", "date", "teaser"):
         problems = [field_problems(page)[name] for page in pages]
@@ -129,6 +180,8 @@ def train(pages: Sequence[Example]) -> Tables:
         [*best, *cut], [True] * len(best) + [False] * len(cut), PLAUSIBLE_PENALTY
     )
     tables["confidence"] = {"any": 0.0}
+    problems = [next_problem(page) for page in paged if "next_url" in page.truth]
+    tables["next"] = fit(problems, PENALTY["next"], DOUBT["next"], prior=NEXT)
     return tables
 
 
@@ -148,7 +201,10 @@ def _best(problem: Problem, tables: Tables) -> Features:
 def answers(pages: Sequence[Example], tables: Tables) -> list[dict[str, Any]]:
     """How pages are read with these weights, scored."""
     rows = []
-    with mock.patch.object(induction, "weights", lambda: tables):
+    with (
+        mock.patch.object(induction, "weights", lambda: tables),
+        mock.patch.object(pagination, "weights", lambda: tables),
+    ):
         for example in pages:
             start = time.perf_counter()
             listing = read_listing(example.html, example.url)
@@ -166,7 +222,7 @@ def answers(pages: Sequence[Example], tables: Tables) -> list[dict[str, Any]]:
 def one_fold(fold: int | None) -> list[dict[str, Any]]:
     """Learn from all sites but those of a fold, and read these."""
     every = examples()
-    tables = train([page for page in every if page.truth.get("entries") and page.fold != fold])
+    tables = train([page for page in every if page.fold != fold])
     if fold is None:
         return [tables]
     return answers([example for example in every if example.fold == fold], tables)
@@ -213,13 +269,13 @@ def main() -> int:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     if options.fast:
-        tables = one_fold(None)[0] | {"confidence": dict(judgement.weights()["confidence"])}
+        tables = one_fold(None)[0] | {"confidence": dict(rankers.weights()["confidence"])}
         write(tables, WEIGHTS)
         return 0
     rows = left_out()
     table = confidence_table(rows)
     for row in rows:
-        row["confidence"] = judgement.chance(row["doubts"], table)
+        row["confidence"] = rankers.chance(row["doubts"], table)
     report(rows)
     if options.json:
         options.json.write_text(json.dumps(rows, ensure_ascii=False, indent=1), "utf-8")

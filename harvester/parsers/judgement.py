@@ -1,19 +1,12 @@
-"""Which group of records is the page's listing: features of a group, and the ranker that weighs them.
-
-A ranker is linear: a table of readable features and their weights (``weights.toml``), made by
-``benchmarks/learning/train.py``.  The best option is the one with the highest sum; "none of them"
-stands among the options with 0.
-"""
+"""Which group of records is the page's listing: what can be said of a group, and of its fields."""
 
 from __future__ import annotations
 
 import re
-import tomllib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import cache, lru_cache
-from importlib.resources import files
-from math import exp, log1p
+from functools import lru_cache
+from math import log1p
 from operator import itemgetter
 from statistics import fmean, median, pstdev
 from typing import Final
@@ -21,9 +14,9 @@ from urllib.parse import urlsplit
 
 from harvester.parsers.candidates import Group
 from harvester.parsers.outline import Outline
+from harvester.parsers.rankers import Features, Weights, score
 from harvester.parsers.roles import (
     HEADINGS,
-    Features,
     Roles,
     Sheet,
     beside,
@@ -33,8 +26,6 @@ from harvester.parsers.roles import (
     may_be_title,
     own_targets,
 )
-
-Weights = Mapping[str, float]
 
 _SLUG: Final = re.compile(r"[^/]*(?:[-_][^/]*){2,}|.*\d{3,}.*")
 _NUMBERS: Final = re.compile(r"\d+")
@@ -47,23 +38,6 @@ _KINDS: Final = {
     "heading": tuple(HEADINGS),
     "paragraph": ("p",),
 }
-
-
-@cache
-def weights() -> dict[str, dict[str, float]]:
-    """The tables of weights, by ranker."""
-    text = files("harvester.parsers").joinpath("weights.toml").read_text("utf-8")
-    return tomllib.loads(text)
-
-
-def score(features: Features, weights: Weights) -> float:
-    """The weighted sum of what a ranker knows."""
-    return sum(weights.get(name, 0.0) * value for name, value in features.items())
-
-
-def chance(features: Features, weights: Weights) -> float:
-    """How likely something is, by logistic regression."""
-    return 1 / (1 + exp(-max(min(score(features, weights), 30), -30)))
 
 
 def glance(page: Outline, group: Group) -> Features:

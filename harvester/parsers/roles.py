@@ -21,8 +21,7 @@ from harvester.parsers.candidates import Group, Span
 from harvester.parsers.columns import DATED, Cell, Column, sample
 from harvester.parsers.dates import dated_part, looks_dated
 from harvester.parsers.outline import Outline
-
-Features = dict[str, float]
+from harvester.parsers.rankers import Features
 
 HEADINGS: Final = frozenset(["h1", "h2", "h3", "h4", "h5", "h6"])
 _AROUND: Final = HEADINGS | {"a"}

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from harvester.parsers.roles import Features
-
+from harvester.parsers.rankers import Features
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 

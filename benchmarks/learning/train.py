@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -28,10 +27,11 @@ from benchmarks.learning.ranker import Problem, fit, fit_chance
 from benchmarks.learning.truth import FOLDS, Example, align, examples, label, oracle, scorer
 from harvester import read_listing
 from harvester.parsers import induction, pagination, rankers
-from harvester.parsers.judgement import choose_roles, describe_group
+from harvester.parsers.features import beside
+from harvester.parsers.judgement import describe_group
 from harvester.parsers.outline import outline
 from harvester.parsers.rankers import Features, score
-from harvester.parsers.roles import beside, may_be_date, may_be_teaser, may_be_title
+from harvester.parsers.roles import choose_roles, may_be_date, may_be_teaser, may_be_title
 from harvester.parsers.tree import base_url, parse
 
 Tables = dict[str, dict[str, float]]

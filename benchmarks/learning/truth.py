@@ -18,17 +18,11 @@ from typing import Any
 from harvester.parsers.candidates import Group, candidates
 from harvester.parsers.columns import Column, Places, columns, sample
 from harvester.parsers.dates import read_column, settled_format
+from harvester.parsers.features import Sheet, rest, sheet
 from harvester.parsers.judgement import glance
 from harvester.parsers.outline import Outline, outline
-from harvester.parsers.roles import (
-    Features,
-    Sheet,
-    may_be_date,
-    may_be_teaser,
-    may_be_title,
-    rest,
-    sheet,
-)
+from harvester.parsers.rankers import Features
+from harvester.parsers.roles import may_be_date, may_be_teaser, may_be_title
 from harvester.parsers.tree import parse
 
 FOLDS = 10

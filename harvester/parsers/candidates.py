@@ -149,7 +149,7 @@ def _runs(page: Outline) -> Iterator[Group]:
                 kinds[(page.tag[number],)].append(number)
                 kinds[page.tag[number], page.words[number]].append(number)
         for leaders in kinds.values():
-            if FEWEST_RECORDS <= len(leaders) and len(below) >= 1.5 * len(leaders):
+            if len(leaders) >= FEWEST_RECORDS and len(below) >= 1.5 * len(leaders):
                 yield _run(page, parent, leaders)
 
 

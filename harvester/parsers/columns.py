@@ -19,10 +19,11 @@ from harvester.parsers.candidates import Group, Span
 from harvester.parsers.dates import looks_dated
 from harvester.parsers.outline import Outline
 
-SAMPLE: Final = 24  # records that judge a column; more say nothing new
+SAMPLE: Final = 16  # records that judge a column; more say nothing new
 _MOST_MATCHES: Final = 3
 _MOST_CELLS: Final = 8  # of a row of a table
 _MOST_TEXTS: Final = 4
+_LEAST_COVERAGE: Final = 0.2
 DATED: Final = ("datetime", "content", "title", "data-date", "data-time", "data-published")
 _TITLED: Final = ("title", "alt", "aria-label")
 _HEADINGS: Final = frozenset(["h1", "h2", "h3", "h4", "h5", "h6", "time", "dt", "dd"])
@@ -60,6 +61,13 @@ class Column:
     cells: list[Cell | None]
     names: set[str] = field(default_factory=set)
     nth: int = 0
+    rows: int = 0  # which records have a cell, as bits
+    single: bool = True  # no cell is more than one text
+
+    @property
+    def printed(self) -> bool:
+        """Whether the cells are printed inside their records."""
+        return not self.part.startswith(("::attr", "::above"))
 
     @property
     def texts(self) -> list[str | None]:
@@ -134,7 +142,13 @@ def columns(page: Outline, group: Group, places: Places) -> list[Column]:
         if group.flat:
             for part, cell in _loose_texts(page, spans[row]):
                 _put(found, ("", 0, part), row, len(spans), cell, ())
-    return _distinct([*found.values(), *_above(page, group.spans, spans, places)])
+    every = _distinct([*found.values(), *_above(page, group.spans, spans, places)])
+    least = max(_LEAST_COVERAGE * len(spans), 1)
+    frequent = [column for column in every if sum(map(bool, column.cells)) >= least]
+    for column in frequent:
+        column.rows = sum(1 << row for row, cell in enumerate(column.cells) if cell)
+        column.single = all(cell is None or cell.last - cell.first < 2 for cell in column.cells)
+    return frequent
 
 
 def sample(group: Group) -> tuple[Span, ...]:
@@ -223,7 +237,7 @@ def _distinct(every: Sequence[Column]) -> list[Column]:
     """Columns that print the same are one; the plainest selector stands for it."""
     found: dict[tuple[object, ...], Column] = {}
     for column in every:
-        hidden = column.part if column.part.startswith(("::attr", "::above")) else ""
+        hidden = "" if column.printed else column.part
         key = (hidden, *((cell.first, cell.last) if cell else None for cell in column.cells))
         other = found.get(key)
         if other is not None:

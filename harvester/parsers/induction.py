@@ -20,11 +20,12 @@ from selectolax.lexbor import LexborHTMLParser
 from harvester.parsers.candidates import Group, candidates, group_of
 from harvester.parsers.columns import Column, Places, columns
 from harvester.parsers.dates import read_column, settled_format
-from harvester.parsers.judgement import choose_roles, describe_group, glance
+from harvester.parsers.features import Sheet, own_targets, sheet
+from harvester.parsers.judgement import describe_group, glance
 from harvester.parsers.outline import Outline, outline
 from harvester.parsers.pattern import ListingPattern
 from harvester.parsers.rankers import Features, chance, score, weights
-from harvester.parsers.roles import Roles, Sheet, own_targets, sheet
+from harvester.parsers.roles import Roles, choose_roles
 from harvester.parsers.selectors import record_selector
 
 SHORTLIST: Final = 6

@@ -4,28 +4,18 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from math import log1p
-from operator import itemgetter
-from statistics import fmean, median, pstdev
+from statistics import median, pstdev
 from typing import Final
 from urllib.parse import urlsplit
 
 from harvester.parsers.candidates import Group
+from harvester.parsers.features import HEADINGS, Sheet, own_targets
 from harvester.parsers.outline import Outline
-from harvester.parsers.rankers import Features, Weights, score
-from harvester.parsers.roles import (
-    HEADINGS,
-    Roles,
-    Sheet,
-    beside,
-    label,
-    may_be_date,
-    may_be_teaser,
-    may_be_title,
-    own_targets,
-)
+from harvester.parsers.rankers import Features
+from harvester.parsers.roles import Roles
 
 _SLUG: Final = re.compile(r"[^/]*(?:[-_][^/]*){2,}|.*\d{3,}.*")
 _NUMBERS: Final = re.compile(r"\d+")
@@ -69,16 +59,16 @@ def glance(page: Outline, group: Group) -> Features:
         "share of plain text": (printed - linked) / max(total - page.linked[-1], 1),
         "share of links": linked / max(page.linked[-1], 1),
         "in links": linked / max(printed, 1),
-        "in the main part": fmean(page.main[span.start] for span in spans),
-        "beside the main part": fmean(page.beside[span.start] for span in spans),
-        "hidden": fmean(page.hidden[span.start] for span in spans),
+        "in the main part": _mean(page.main[span.start] for span in spans),
+        "beside the main part": _mean(page.beside[span.start] for span in spans),
+        "hidden": _mean(page.hidden[span.start] for span in spans),
         "size": log1p(median(sizes)) / 5,
-        "tiny": fmean(size < 20 for size in sizes),
+        "tiny": _mean(size < 20 for size in sizes),
         "spread of sizes": min(pstdev(sizes) / (printed / count or 1), 3),
         "largest record": max(sizes) / max(printed, 1),
-        "links in a record": log1p(fmean(map(len, inside))),
-        "one link": fmean(len(found) == 1 for found in inside),
-        "own address": fmean(map(bool, leads)),
+        "links in a record": log1p(_mean(map(len, inside))),
+        "one link": _mean(len(found) == 1 for found in inside),
+        "own address": _mean(map(bool, leads)),
         "addresses": _addresses(leads),
         "slugs": _slugs(leads),
         "dense": printed / between,
@@ -89,7 +79,7 @@ def glance(page: Outline, group: Group) -> Features:
         "parents": log1p(len(parents)) / 3,
         "one tag": tags.most_common(1)[0][1] / count,
         "one depth": depths.most_common(1)[0][1] / count,
-        "named alike": fmean(len(common.intersection(page.words[s.start])) for s in spans)
+        "named alike": _mean(len(common.intersection(page.words[s.start])) for s in spans)
         / len(common)
         if common
         else 1.0,
@@ -138,9 +128,9 @@ def describe_group(page: Outline, sheet: Sheet, roles: Roles) -> Features:
     usual = [c for c, share in zip(sheet.columns, coverage, strict=True) if share >= 0.5]
     alike = [sum(c.cells[row] is not None for c in usual) / (len(usual) or 1) for row in range(rows)]
     features = glance(page, sheet.group) | {
-        "records alike": fmean(alike),
+        "records alike": _mean(alike),
         "least alike": min(alike),
-        "regular": fmean(share >= 0.9 for share in coverage) if coverage else 0.0,
+        "regular": _mean(share >= 0.9 for share in coverage) if coverage else 0.0,
         "columns": log1p(len(coverage)) / 4,
         "title score": max(min(roles.title_score, 12.0), -4.0) / 4,
         "no title": float(roles.title is None),
@@ -152,36 +142,12 @@ def describe_group(page: Outline, sheet: Sheet, roles: Roles) -> Features:
     if roles.title:
         lengths = [min(len(cell.text), 150) for cell in roles.title.cells if cell]
         features |= {
-            "title length": fmean(lengths) / 50,
-            "short titles": fmean(length < 12 for length in lengths),
+            "title length": _mean(lengths) / 50,
+            "short titles": _mean(length < 12 for length in lengths),
             "titles in headings": float(bool(roles.title.names & HEADINGS)),
             "top heading": float("h1" in roles.title.names),
         }
     return features
-
-
-def choose_roles(page: Outline, sheet: Sheet, weights: Mapping[str, Weights]) -> Roles:
-    """Which columns are the title, the date, the teaser and the label; the title first."""
-    described = list(zip(sheet.columns, sheet.features, strict=True))
-    titles = [(c, score(f, weights["title"])) for c, f in described if may_be_title(c)]
-    title, title_score = max(titles, key=itemgetter(1), default=(None, 0.0))
-    others = [value for column, value in titles if column is not title]
-    lead = title_score - max(others, default=0.0)
-    if title_score <= 0:
-        title = None
-    dates = [(c, score(f, weights["date"])) for c, f in described if may_be_date(c)]
-    date, date_score = max(dates, key=itemgetter(1), default=(None, 0.0))
-    if date_score <= 0:
-        date = None
-    teasers = [
-        (c, score(f | beside(page, sheet, c, title, date), weights["teaser"]))
-        for c, f in described
-        if may_be_teaser(c) and c is not title and c is not date
-    ]
-    teaser, teaser_score = max(teasers, key=itemgetter(1), default=(None, 0.0))
-    if teaser_score <= 0:
-        teaser = None
-    return Roles(title, title_score, lead, date, teaser, label(sheet, (title, date, teaser)))
 
 
 def _addresses(leads: Sequence[frozenset[str]]) -> float:
@@ -203,10 +169,15 @@ def _form(target: str) -> tuple[str, ...]:
 
 def _slugs(leads: Sequence[frozenset[str]]) -> float:
     """The share of records that lead to an address with a name or a number of its own."""
-    return fmean(any(map(_slug, lead)) for lead in leads)
+    return _mean(any(map(_slug, lead)) for lead in leads)
 
 
 @lru_cache(maxsize=4096)
 def _slug(target: str) -> bool:
     path = target.partition("?")[0].rstrip("/").rsplit("/", 1)[-1]
     return bool(_SLUG.fullmatch(path)) or "id=" in target
+
+
+def _mean(values: Iterable[float]) -> float:
+    found = list(values)
+    return sum(found) / len(found) if found else 0.0

@@ -63,6 +63,7 @@ class Outline:
     owners: list[int] = field(default_factory=list)
     chars: list[int] = field(default_factory=lambda: [0])  # in the texts before a text
     links: list[int] = field(default_factory=list)  # elements that lead somewhere
+    targets: dict[int, str] = field(default_factory=dict)  # where; "" for this very page
     linked: list[int] = field(default_factory=lambda: [0])  # characters inside links before a text
     word_counts: Counter[str] = field(default_factory=Counter)  # elements with a class word
     beside: list[bool] = field(default_factory=list)
@@ -128,6 +129,7 @@ def outline(tree: LexborHTMLParser) -> Outline:
         leads = tag == "a" and "href" in attributes
         if leads:
             page.links.append(number)
+            page.targets[number] = _target(attributes["href"] or "")
         inside_link.append(leads or (parent >= 0 and inside_link[parent]))
         page.hidden.append(
             (parent >= 0 and page.hidden[parent])
@@ -141,6 +143,12 @@ def outline(tree: LexborHTMLParser) -> Outline:
     _close(page)
     _zones(page)
     return page
+
+
+def _target(href: str) -> str:
+    href = href.strip()
+    away = not href.startswith(("#", "javascript:", "mailto:"))
+    return href.partition("#")[0] if away else ""
 
 
 def _close(page: Outline) -> None:

@@ -132,11 +132,9 @@ def next_problem(example: Example) -> Problem:
 def listing_problem(example: Example, tables: Tables) -> Problem:
     """What the ranker of the likeliest groups learns from a page."""
     page = example.page
-    scores = [score(features, tables["glance"]) for features in example.glances]
-    ranked = sorted(zip(scores, example.groups, strict=True), key=lambda pair: -pair[0])
     options: list[Features] = [{}]
     worth = [0.0]
-    for _, group in ranked[: induction.SHORTLIST]:
+    for group in induction.shortlist(page, example.groups, tables["glance"]):
         found = label(example, group)
         roles = choose_roles(page, found.sheet, tables)
         options.append(describe_group(page, found.sheet, roles))

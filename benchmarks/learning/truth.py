@@ -19,7 +19,8 @@ from harvester.parsers.candidates import Group, candidates
 from harvester.parsers.columns import Column, Places, columns, sample
 from harvester.parsers.dates import read_column, settled_format
 from harvester.parsers.features import Sheet, rest, sheet
-from harvester.parsers.judgement import glance
+from harvester.parsers.induction import LONGLIST
+from harvester.parsers.judgement import glance, weight
 from harvester.parsers.outline import Outline, outline
 from harvester.parsers.rankers import Features
 from harvester.parsers.roles import may_be_date, may_be_teaser, may_be_title
@@ -63,7 +64,8 @@ class Example:
 
     @cached_property
     def groups(self) -> list[Group]:
-        return candidates(self.page)
+        every = candidates(self.page)
+        return sorted(every, key=lambda group: -weight(self.page, group))[:LONGLIST]
 
     @cached_property
     def glances(self) -> list[Features]:

@@ -41,27 +41,29 @@ class Group:
 def candidates(page: Outline) -> list[Group]:
     """All groups of records of a page, without copies, in a fixed order."""
     found: dict[tuple[object, ...], Group] = {}
+    seen: set[tuple[int, ...]] = set()
     for leaders in _alike(page):
-        for group in (_records(page, leaders), _with_links(page, leaders)):
-            if group is not None:
-                found.setdefault(_shown(page, group), group)
+        for outer in (_outermost(page, leaders), _outermost(page, _linked(page, leaders))):
+            if len(outer) >= FEWEST_RECORDS and outer not in seen:
+                seen.add(outer)
+                widened = _widened(page, outer)
+                if widened == outer or widened not in seen:
+                    seen.add(widened)
+                    group = group_of(page, widened)
+                    found.setdefault(_shown(group), group)
     for group in _runs(page):
-        found.setdefault(_shown(page, group), group)
+        found.setdefault(_shown(group), group)
     return list(found.values())
 
 
-def group_of(page: Outline, leaders: Sequence[int], *, flat: bool = False) -> Group | None:
+def group_of(page: Outline, leaders: Sequence[int], *, flat: bool = False) -> Group:
     """The group of just these leaders, as they are."""
-    if not leaders:
-        return None
     if flat:
         return _run(page, page.parent[leaders[0]], leaders)
-    return Group(
-        tuple(Span(n, page.end[n], page.leaves[n], page.until[n]) for n in leaders)
-    )
+    return Group(tuple(Span(n, page.end[n], page.leaves[n], page.until[n]) for n in leaders))
 
 
-def _shown(page: Outline, group: Group) -> tuple[object, ...]:
+def _shown(group: Group) -> tuple[object, ...]:
     """What a group prints: two groups of the same texts are one."""
     return tuple((span.first, span.last) for span in group.spans)
 
@@ -96,43 +98,36 @@ def _alike(page: Outline) -> Iterator[list[int]]:
             yield leaders
 
 
-def _records(page: Outline, leaders: Sequence[int]) -> Group | None:
-    """The leaders that stand in no other one, each widened as far as all can be."""
+def _outermost(page: Outline, leaders: Sequence[int]) -> tuple[int, ...]:
+    """The leaders that stand in no other one."""
     outer: list[int] = []
     stop = -1
     for leader in leaders:
         if leader >= stop:
             outer.append(leader)
             stop = page.end[leader]
-    if len(outer) < FEWEST_RECORDS:
-        return None
-    while True:
-        parents = [page.parent[number] for number in outer]
-        if len(set(parents)) < len(parents) or any(page.tag[p] in _SHALLOW for p in parents):
-            break
-        # A record that can grow while another cannot would swallow what stands between them.
-        if any(page.end[p] > following for p, following in zip(parents, outer[1:], strict=False)):
-            break
-        outer = parents
-    return group_of(page, outer)
+    return tuple(outer)
 
 
-def _with_links(page: Outline, leaders: Sequence[int]) -> Group | None:
+def _linked(page: Outline, leaders: Sequence[int]) -> list[int]:
     """Only the leaders that lead somewhere: not the head of a table, nor the name of a month."""
-    linked = [
+    return [
         number
         for number in leaders
-        if page.links_in(number, page.end[number]) or _inside_link(page, number)
+        if page.leads[page.end[number]] > page.leads[number] or page.in_link[number]
     ]
-    return _records(page, linked) if FEWEST_RECORDS <= len(linked) < len(leaders) else None
 
 
-def _inside_link(page: Outline, number: int) -> bool:
-    while number >= 0:
-        if page.tag[number] == "a":
-            return True
-        number = page.parent[number]
-    return False
+def _widened(page: Outline, leaders: tuple[int, ...]) -> tuple[int, ...]:
+    """The highest elements around the leaders that hold no other one of them."""
+    while True:
+        parents = tuple(page.parent[number] for number in leaders)
+        if len(set(parents)) < len(parents) or any(page.tag[p] in _SHALLOW for p in parents):
+            return leaders
+        # A record that can grow while another cannot would swallow what stands between them.
+        if any(page.end[p] > after for p, after in zip(parents, leaders[1:], strict=False)):
+            return leaders
+        leaders = parents
 
 
 def _runs(page: Outline) -> Iterator[Group]:

@@ -19,7 +19,7 @@ from harvester.parsers.candidates import Group, Span
 from harvester.parsers.dates import looks_dated
 from harvester.parsers.outline import Outline
 
-SAMPLE: Final = 16  # records that judge a column; more say nothing new
+SAMPLE: Final = 12  # records that judge a column; more say nothing new
 _MOST_MATCHES: Final = 3
 _MOST_CELLS: Final = 8  # of a row of a table
 _MOST_TEXTS: Final = 4
@@ -86,12 +86,20 @@ class Places:
             for words in page.words
         ]
         self._found: dict[int, tuple[str, ...]] = {}
+        self._cells: dict[int, list[tuple[str, Cell]]] = {}
 
     def of(self, number: int) -> tuple[str, ...]:
         """The selectors that an element answers to, the general ones included."""
         found = self._found.get(number)
         if found is None:
             found = self._found[number] = tuple(self._selectors(number))
+        return found
+
+    def cells(self, number: int) -> list[tuple[str, Cell]]:
+        """What an element says: all it prints, its own texts, its attributes."""
+        found = self._cells.get(number)
+        if found is None:
+            found = self._cells[number] = _cells(self._page, number)
         return found
 
     def words(self, number: int) -> tuple[str, ...]:
@@ -130,7 +138,7 @@ def columns(page: Outline, group: Group, places: Places) -> list[Column]:
     for row, (start, stop, *_) in enumerate(spans):
         seen: Counter[str] = Counter()
         for number in range(start, stop):
-            cells = _cells(page, number)
+            cells = places.cells(number)
             names = places.names(number)
             most = _MOST_CELLS if page.tag[number] in ("td", "th") else _MOST_MATCHES
             for selector in places.of(number):

@@ -21,14 +21,16 @@ from harvester.parsers.candidates import Group, candidates, group_of
 from harvester.parsers.columns import Column, Places, columns
 from harvester.parsers.dates import read_column, settled_format
 from harvester.parsers.features import Sheet, own_targets, sheet
-from harvester.parsers.judgement import describe_group, glance
+from harvester.parsers.judgement import describe_group, glance, weight
 from harvester.parsers.outline import Outline, outline
 from harvester.parsers.pattern import ListingPattern
-from harvester.parsers.rankers import Features, chance, score, weights
+from harvester.parsers.rankers import Features, Weights, chance, score, weights
 from harvester.parsers.roles import Roles, choose_roles
 from harvester.parsers.selectors import record_selector
 
-SHORTLIST: Final = 6
+LONGLIST: Final = 36  # groups that are worth a glance
+SHORTLIST: Final = 5  # groups whose records are worth looking into,
+MARGIN: Final = 3.0  # unless they score less than the first by more than this
 LEAST_PLAUSIBLE: Final = 0.08  # below, the best group is no listing
 _LINKS: Final = 3
 
@@ -85,12 +87,19 @@ def learn(
     return Learned(None, Evidence(round(1 - doubts["plausible"], 3), (reason,), doubts))
 
 
+def shortlist(page: Outline, groups: Sequence[Group], table: Weights) -> list[Group]:
+    """The groups that look best at a glance."""
+    heavy = sorted(groups, key=lambda group: -weight(page, group))[:LONGLIST]
+    glances = [(score(glance(page, group), table), group) for group in heavy]
+    ranked = sorted(glances, key=lambda pair: -pair[0])[:SHORTLIST]
+    return [group for value, group in ranked if value >= ranked[0][0] - MARGIN]
+
+
 def judge(page: Outline, places: Places, groups: Sequence[Group]) -> list[Judged]:
-    """The groups that look best at a glance, the likeliest listing first."""
+    """The groups that look best at a glance, looked into; the likeliest listing first."""
     tables = weights()
-    order = sorted(groups, key=lambda group: -score(glance(page, group), tables["glance"]))
     judged = []
-    for group in order[:SHORTLIST]:
+    for group in shortlist(page, groups, tables["glance"]):
         found = sheet(page, group, columns(page, group, places))
         roles = choose_roles(page, found, tables)
         features = describe_group(page, found, roles)
@@ -117,8 +126,7 @@ def _groups(tree: LexborHTMLParser, page: Outline, hint: Mapping[str, Any]) -> l
         return candidates(page)
     leaders = {node.mem_id for node in tree.css(hint["record"])}
     numbers = [number for number, node in enumerate(page.nodes) if node.mem_id in leaders]
-    group = group_of(page, numbers, flat=bool(hint.get("flat")))
-    return [group] if group else []
+    return [group_of(page, numbers, flat=bool(hint.get("flat")))] if numbers else []
 
 
 def _selector(

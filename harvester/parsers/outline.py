@@ -9,7 +9,6 @@ a run of siblings is an interval too.
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -62,6 +61,8 @@ class Outline:
     spaced: list[str] = field(default_factory=list)  # with a blank before them where one is read
     owners: list[int] = field(default_factory=list)
     chars: list[int] = field(default_factory=lambda: [0])  # in the texts before a text
+    in_link: list[bool] = field(default_factory=list)
+    leads: list[int] = field(default_factory=list)  # links before an element
     links: list[int] = field(default_factory=list)  # elements that lead somewhere
     targets: dict[int, str] = field(default_factory=dict)  # where; "" for this very page
     linked: list[int] = field(default_factory=lambda: [0])  # characters inside links before a text
@@ -82,7 +83,7 @@ class Outline:
 
     def links_in(self, start: int, stop: int) -> list[int]:
         """The links among the elements ``start .. stop``."""
-        return self.links[bisect_left(self.links, start) : bisect_left(self.links, stop)]
+        return self.links[self.leads[start] : self.leads[stop]]
 
     def ancestors(self, number: int) -> Iterator[int]:
         """The elements around an element, from the inside out."""
@@ -96,8 +97,8 @@ def outline(tree: LexborHTMLParser) -> Outline:
     body = tree.body
     if body is None:
         page.leaves.append(0)
+        page.leads.append(0)
         return page
-    inside_link: list[bool] = []
     blank = False
     stack: list[tuple[LexborNode, int]] = [(body, -1)]
     while stack:
@@ -110,7 +111,7 @@ def outline(tree: LexborHTMLParser) -> Outline:
                 page.texts.append(text)
                 page.owners.append(parent)
                 page.chars.append(page.chars[-1] + len(text))
-                page.linked.append(page.linked[-1] + len(text) * inside_link[parent])
+                page.linked.append(page.linked[-1] + len(text) * page.in_link[parent])
             elif raw:
                 blank = True
             continue
@@ -126,11 +127,12 @@ def outline(tree: LexborHTMLParser) -> Outline:
         page.attributes.append(attributes)
         page.words.append(tuple(filter(_WORD.fullmatch, (attributes.get("class") or "").split())))
         page.leaves.append(len(page.texts))
+        page.leads.append(len(page.links))
         leads = tag == "a" and "href" in attributes
         if leads:
             page.links.append(number)
             page.targets[number] = _target(attributes["href"] or "")
-        inside_link.append(leads or (parent >= 0 and inside_link[parent]))
+        page.in_link.append(leads or (parent >= 0 and page.in_link[parent]))
         page.hidden.append(
             (parent >= 0 and page.hidden[parent])
             or "hidden" in attributes
@@ -156,6 +158,7 @@ def _close(page: Outline) -> None:
     count = len(page.nodes)
     page.end = [0] * count
     page.leaves.append(len(page.texts))
+    page.leads.append(len(page.links))
     page.until = page.leaves[:count]
     for leaf, owner in enumerate(page.owners):
         page.until[owner] = leaf + 1

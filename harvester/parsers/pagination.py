@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
@@ -93,7 +94,10 @@ _PAGE_WORD: Final = re.compile(
     r"pag|seite|start|offset|skip|strana|(?:^|\W)(?:p|pg|pn)\W?\d", re.IGNORECASE
 )
 _NUMBER: Final = re.compile(r"\d+")
-_SHORT: Final = 40
+_PAGE_NUMBER: Final = re.compile(r"(?:page|paged|pagina|seite|p|PAGEN_1)[=/_-]?(\d{1,4})(?:\D|$)")
+_FORWARD_SIGNS: Final = ("says next", "says older", "says more", "rel next", "named next")
+_SHORT: Final = 40  # characters; what is longer is no link of a pager
+_MOST_NUMBERS: Final = 40  # links with numbers in one pager
 
 
 def find_next(tree: LexborHTMLParser, selector: str | None, url: str, base: str) -> str | None:
@@ -128,32 +132,32 @@ class Option:
 class _Link:
     node: LexborNode
     url: str
-    text: str
-    around: list[LexborNode]
-    names: str  # its own class, id and labels
-    outer: str  # those of the elements around it
-    number: int | None = None
-    siblings: list[int] = field(default_factory=list)
+    text: str  # what it says; without a text, what its labels or its image say
+    label: str
+    number: int | None
+    around: list[LexborNode] = field(default_factory=list)  # up to four elements, inside out
 
 
 def describe_links(tree: LexborHTMLParser, url: str, base: str) -> list[Option]:
     """The addresses that anything speaks for, with all that does: links to the same place add up."""
     here = _plain(url)
-    links = [link for node in tree.css("a[href], link[rel~=next][href]") if (link := _link(node, base))]
-    links = [link for link in links if _plain(link.url) != here]
-    numbers = _numbered(links)
-    current = _current(tree, numbers, url)
-    found: dict[str, Option] = {}
+    links = [
+        link
+        for node in tree.css("a[href], link[rel~=next][href]")
+        if (link := _link(node, base)) and _plain(link.url) != here
+    ]
+    numbers = _numbers(links)
+    current = _current(numbers, url)
     shown = {_plain(link.url) for link in links if link.node.tag == "a"}
+    parts = _parts(url)
+    found: dict[str, Option] = {}
     for link in links:
-        features = _describe(link, url, current)
-        if not features:
-            continue
-        target = _plain(link.url)
-        if target not in shown:
-            features["only in the head"] = 1.0
-        option = found.setdefault(target, Option(link.node, link.url, {}))
-        option.features.update(features)
+        if features := _describe(link, url, parts, current, numbers):
+            target = _plain(link.url)
+            if target not in shown:
+                features["only in the head"] = 1.0
+            option = found.setdefault(target, Option(link.node, link.url, {}))
+            option.features.update(features)
     return list(found.values())
 
 
@@ -162,130 +166,116 @@ def _link(node: LexborNode, base: str) -> _Link | None:
     href = attributes.get("href")
     if not href or href.startswith(("#", "javascript:", "mailto:")):
         return None
-    url = absolute(href, base)
-    if url is None:
-        return None
     text = text_of(node)
     if len(text) > _SHORT:
         return None
-    labels = [attributes.get(name) or "" for name in ("aria-label", "title")]
-    if not text and (image := node.css_first("img[alt], img[title]")):
-        labels += [image.attributes.get("alt") or "", image.attributes.get("title") or ""]
-    around: list[LexborNode] = []
-    above = node.parent
-    while above is not None and len(around) < 4 and above.tag not in ("body", "html"):
-        around.append(above)
-        above = above.parent
-    words = [attributes.get(name) or "" for name in ("class", "id")]
-    words += [
-        element.attributes.get("class") or ""
-        for element in node.css("i, span, svg, img")[:3]
-        if element.mem_id != node.mem_id
-    ]
-    outer = [
-        " ".join(element.attributes.get(name) or "" for name in ("class", "id", "aria-label"))
-        for element in around
-    ]
-    found = _Link(node, url, text or next(filter(None, labels), ""), around, " ".join(words), "")
-    found.outer = " | ".join(outer)
-    found.names += " " + (outer[0] if around and around[0].tag in ("li", "span", "div", "p") else "")
-    if text.isdecimal() and len(text) < 6:
-        found.number = int(text)
-    return found
+    url = absolute(href, base)
+    if url is None:
+        return None
+    label = " ".join(filter(None, (attributes.get("aria-label"), attributes.get("title"))))
+    if not text:
+        image = node.css_first("img")
+        words = image.attributes if image else {}
+        text = label or words.get("alt") or words.get("title") or ""
+    return _Link(node, url, text, label, int(text) if text.isdecimal() and len(text) < 6 else None)
 
 
-def _numbered(links: Sequence[_Link]) -> dict[int, list[int]]:
-    """The numbers that the links in each element say, by element."""
-    numbers: dict[int, list[int]] = {}
+def _around(link: _Link) -> list[LexborNode]:
+    if not link.around:
+        above = link.node.parent
+        while above is not None and len(link.around) < 4 and above.tag not in ("body", "html"):
+            link.around.append(above)
+            above = above.parent
+    return link.around
+
+
+@dataclass(slots=True)
+class _Row:
+    """An element that holds links with numbers."""
+
+    element: LexborNode
+    numbers: list[int] = field(default_factory=list)
+
+
+def _numbers(links: Sequence[_Link]) -> dict[int, _Row]:
+    """The elements around links with numbers, up to three levels, by ``mem_id``."""
+    rows: dict[int, _Row] = {}
     for link in links:
         if link.number is not None:
-            for element in link.around[:3]:
-                numbers.setdefault(element.mem_id, []).append(link.number)
-    for link in links:
-        for element in link.around[:3]:
-            found = numbers.get(element.mem_id, [])
-            if len(found) > len(link.siblings):
-                link.siblings = found
-    return numbers
+            for element in _around(link)[:3]:
+                rows.setdefault(element.mem_id, _Row(element)).numbers.append(link.number)
+    return rows
 
 
-def _current(tree: LexborHTMLParser, numbers: dict[int, list[int]], url: str) -> int | None:
+def _current(rows: dict[int, _Row], url: str) -> int | None:
     """The number of this page, as its pager shows it or its address says it."""
-    for node in tree.css(
-        "[aria-current], .current, .active, .selected, .pager-current, .on, li[class], strong, b, em, span"
-    ):
-        text = text_of(node) if node.first_child is not None else ""
-        text = text.strip("[]() .-–|")
-        if not (text.isdecimal() and len(text) < 6) or node.css_first("a[href]") is not None:
+    for row in rows.values():
+        if not 0 < len(row.numbers) < _MOST_NUMBERS:
             continue
-        above: LexborNode | None = node
-        for _ in range(4):
-            above = above.parent if above is not None else None
-            beside = numbers.get(above.mem_id, []) if above is not None else []
-            if beside and int(text) not in beside and _fits(int(text), beside):
-                return int(text)
-    found = re.search(r"(?:page|paged|pagina|seite|p|PAGEN_1)[=/_-]?(\d{1,4})(?:\D|$)", url)
-    if found:
+        for node in row.element.css("*"):
+            child = node.first_child
+            if child is None or not child.is_text_node or node.tag == "a":
+                continue
+            text = (child.text_content or "").strip("[]() .-–|\n\t")
+            if text.isdecimal() and len(text) < 6 and int(text) not in row.numbers:
+                if {int(text) - 1, int(text) + 1} & set(row.numbers):
+                    return int(text)
+    if found := _PAGE_NUMBER.search(url):
         return int(found[1])
-    for beside in numbers.values():
-        if 2 in beside and 1 not in beside:
-            return 1
+    if any(2 in row.numbers and 1 not in row.numbers for row in rows.values()):
+        return 1
     return None
 
 
-def _fits(number: int, beside: Sequence[int]) -> bool:
-    return number + 1 in beside or number - 1 in beside
-
-
 def _describe(
-    link: _Link, url: str, current: int | None
+    link: _Link, url: str, parts: dict[str, str], current: int | None, rows: dict[int, _Row]
 ) -> Features:
-    text = link.text.casefold().strip(_EDGES)
-    label = " ".join(
-        (link.node.attributes.get(name) or "") for name in ("aria-label", "title")
-    ).casefold()
-    label = label.strip(_EDGES)
-    rel = (link.node.attributes.get("rel") or "").lower().split()
-    step = _step(url, link.url)
+    attributes = link.node.attributes
+    rel = (attributes.get("rel") or "").lower().split() if "rel" in attributes else ()
+    names = _names(link)
     number = link.number
     after = number is not None and number == (current or 1) + 1
-    found = {
-        "says next": text in _NEXT or _holds(text, _NEXT),
-        "says older": text in _OLDER or _holds(text, _OLDER),
-        "says more": text in _MORE or _holds(text, _MORE),
-        "is labelled next": label in _NEXT or label in _OLDER or _holds(label, _NEXT | _OLDER),
-        "says back": text in _BACK or _holds(text, _BACK),
-        "is labelled back": label in _BACK or _holds(label, _BACK),
+    found = dict.fromkeys(_text_signs(link.text), True)
+    if link.label:
+        labelled = _text_signs(link.label)
+        found["is labelled next"] = bool({"says next", "says older"} & set(labelled))
+        found["is labelled back"] = "says back" in labelled
+    found |= {
         "rel next": "next" in rel,
         "rel prev": "prev" in rel,
-        "an arrow forward": bool(_FORWARD.match(link.text)),
-        "an arrow to the end": bool(_END.match(link.text)),
-        "an arrow backward": bool(_BACKWARD.match(link.text)),
-        "named next": bool(_NAMED_NEXT.search(link.names)),
-        "named back": bool(_NAMED_BACK.search(link.names)),
+        "named next": bool(names) and _NAMED_NEXT.search(names) is not None,
+        "named back": bool(names) and _NAMED_BACK.search(names) is not None,
         "the number after this one": after and current is not None,
         "two, where no page is marked": after and current is None,
         "another number": number is not None and not after,
-        "address counts up": step in ("one", "more"),
-        "address gains a number": step == "first",
-        "address counts down": step == "back",
     }
     if not any(found.values()):
-        return {}
-    forward = found["says next"] or found["says older"] or found["rel next"] or found["says more"] or found["named next"]
-    counts = step in ("one", "more", "first")
-    pager = bool(_PAGER.search(link.outer))
-    numbered = len(set(link.siblings)) > 1
+        return {}  # an address alone says little: menus lead to all kinds of them
+    step = _step(parts, _parts(link.url))
+    found |= {
+        "address counts up": step == "up",
+        "address gains a number": step == "first",
+        "address counts down": step == "down",
+    }
+    forward = any(found.get(name) for name in _FORWARD_SIGNS)
+    counts = step in ("up", "first")
+    around = _around(link)
+    outer = " | ".join(map(_called, around))
+    pager = bool(_PAGER.search(outer))
+    numbered = any(
+        element.mem_id in rows and len(set(rows[element.mem_id].numbers)) > 1
+        for element in around[:3]
+    )
     found |= {
         "next, and the address counts": forward and counts,
         "next, in a pager": forward and pager,
         "next, among numbers": forward and numbered,
-        "an arrow, and the address counts": found["an arrow forward"] and counts,
+        "an arrow, and the address counts": "an arrow forward" in found and counts,
         "the number, and the address counts": after and counts,
         "the number, in a pager": after and (pager or numbered),
-        "in a calendar": bool(_CALENDAR.search(link.outer)),
-        "in a slider": bool(_SLIDES.search(link.outer)),
-        "another language": "hreflang" in link.node.attributes,
+        "in a calendar": bool(_CALENDAR.search(outer)),
+        "in a slider": bool(_SLIDES.search(outer)),
+        "another language": "hreflang" in attributes,
         "another site": urlsplit(link.url).netloc != urlsplit(url).netloc,
         "another section": not _same_section(url, link.url),
         "long text": len(link.text) > 20,
@@ -294,21 +284,57 @@ def _describe(
     return {name: 1.0 for name, true in found.items() if true}
 
 
-def _holds(text: str, words: frozenset[str]) -> bool:
-    """Whether a text of a few words holds one of them: "Next 10", "Go to the next page"."""
+def _names(link: _Link) -> str:
+    """What a link is called: itself, the icon in it, and the item that it stands in."""
+    names = [_called(link.node)]
+    if len(link.text) < 3:
+        names += [_called(icon) for icon in link.node.css("i, span, svg, img")[:3]]
+    parent = link.node.parent
+    if parent is not None and parent.tag in ("li", "span", "div", "p"):
+        names.append(_called(parent))
+    return " ".join(filter(None, names))
+
+
+def _called(node: LexborNode) -> str:
+    attributes = node.attributes
+    if not attributes:
+        return ""
+    values = (attributes.get("class"), attributes.get("id"), attributes.get("aria-label"))
+    return " ".join(filter(None, values))
+
+
+@lru_cache(maxsize=4096)
+def _text_signs(text: str) -> tuple[str, ...]:
+    """What a link's text, or its label, says of where it leads."""
+    word = text.casefold().strip(_EDGES)
+    signs = {
+        "says next": _says(word, _NEXT),
+        "says older": _says(word, _OLDER),
+        "says more": _says(word, _MORE),
+        "says back": _says(word, _BACK),
+        "an arrow forward": _FORWARD.match(text) is not None,
+        "an arrow to the end": _END.match(text) is not None,
+        "an arrow backward": _BACKWARD.match(text) is not None,
+    }
+    return tuple(name for name, true in signs.items() if true)
+
+
+def _says(text: str, words: frozenset[str]) -> bool:
+    """Whether a text is one of these words or, of a few words, holds one: "Go to the next page"."""
+    if not text or text in words:
+        return bool(text)
     parts = text.split()
     if not 1 < len(parts) <= 5:
         return False
-    if any(part.strip(_EDGES) in words for part in parts[1:-1]):
+    if any(part.strip(_EDGES) in words for part in parts):
         return True
-    ends = (" ".join(parts[:n]) for n in range(1, len(parts)))
-    starts = (" ".join(parts[n:]) for n in range(1, len(parts)))
+    ends = (" ".join(parts[:n]) for n in range(2, len(parts)))
+    starts = (" ".join(parts[n:]) for n in range(1, len(parts) - 1))
     return any(part.strip(_EDGES) in words for part in (*ends, *starts))
 
 
-def _step(url: str, target: str) -> str | None:
-    """How a number in the address changes: by one, by more, down, or from none to a page's number."""
-    here, there = _parts(url), _parts(target)
+def _step(here: dict[str, str], there: dict[str, str]) -> str | None:
+    """How a number in the address changes: "up", "down", or from none to a page's: "first"."""
     changed = [key for key in there if key in here and here[key] != there[key]]
     gained = [key for key in there if key not in here]
     lost = [key for key in here if key not in there]
@@ -318,7 +344,7 @@ def _step(url: str, target: str) -> str | None:
         if len(a) == len(b) and _NUMBER.sub("", here[key]) == _NUMBER.sub("", there[key]):
             steps = [int(y) - int(x) for x, y in zip(a, b, strict=True) if x != y and len(y) < 10]
             if len(steps) == 1:
-                return "one" if steps[0] == 1 else "more" if steps[0] > 0 else "back"
+                return "up" if steps[0] > 0 else "down"
         return None
     if not changed and not lost and 1 <= len(gained) <= 2:
         numbers = _NUMBER.findall(" ".join(there[key] for key in gained))
@@ -328,6 +354,7 @@ def _step(url: str, target: str) -> str | None:
     return None
 
 
+@lru_cache(maxsize=4096)
 def _parts(url: str) -> dict[str, str]:
     """An address as named parts: the host, each segment of the path, each parameter."""
     try:

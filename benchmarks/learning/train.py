@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 from html import escape
+from math import inf
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
@@ -78,6 +79,7 @@ NEXT = {
     "long text": -0.3,
 }
 PLAUSIBLE_PENALTY = 0.003
+RIVALS = 10  # groups of a page that the ranker learns from, more than it will have to choose from
 NAMELESS = 0.5  # what a page whose class words say nothing counts, beside the page as it is
 
 
@@ -134,7 +136,9 @@ def listing_problem(example: Example, tables: Tables) -> Problem:
     page = example.page
     options: list[Features] = [{}]
     worth = [0.0]
-    for group in induction.shortlist(page, example.groups, tables["glance"]):
+    for group in induction.shortlist(
+        page, example.groups, tables["glance"], most=RIVALS, margin=inf
+    ):
         found = label(example, group)
         roles = choose_roles(page, found.sheet, tables)
         options.append(describe_group(page, found.sheet, roles))

@@ -87,19 +87,21 @@ def learn(
     return Learned(None, Evidence(round(1 - doubts["plausible"], 3), (reason,), doubts))
 
 
-def shortlist(page: Outline, groups: Sequence[Group], table: Weights) -> list[Group]:
+def shortlist(
+    page: Outline, groups: Sequence[Group], table: Weights, *, most: int, margin: float
+) -> list[Group]:
     """The groups that look best at a glance."""
     heavy = sorted(groups, key=lambda group: -weight(page, group))[:LONGLIST]
     glances = [(score(glance(page, group), table), group) for group in heavy]
-    ranked = sorted(glances, key=lambda pair: -pair[0])[:SHORTLIST]
-    return [group for value, group in ranked if value >= ranked[0][0] - MARGIN]
+    ranked = sorted(glances, key=lambda pair: -pair[0])[:most]
+    return [group for value, group in ranked if value >= ranked[0][0] - margin]
 
 
 def judge(page: Outline, places: Places, groups: Sequence[Group]) -> list[Judged]:
     """The groups that look best at a glance, looked into; the likeliest listing first."""
     tables = weights()
     judged = []
-    for group in shortlist(page, groups, tables["glance"]):
+    for group in shortlist(page, groups, tables["glance"], most=SHORTLIST, margin=MARGIN):
         found = sheet(page, group, columns(page, group, places))
         roles = choose_roles(page, found, tables)
         features = describe_group(page, found, roles)

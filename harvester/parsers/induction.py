@@ -31,7 +31,7 @@ from harvester.parsers.selectors import record_selector
 LONGLIST: Final = 36  # groups that are worth a glance
 SHORTLIST: Final = 5  # groups whose records are worth looking into,
 MARGIN: Final = 3.0  # unless they score less than the first by more than this
-LEAST_PLAUSIBLE: Final = 0.08  # below, the best group is no listing
+LEAST_PLAUSIBLE: Final = 0.05  # below, the best group is no listing
 _LINKS: Final = 3
 
 

@@ -221,17 +221,17 @@ def peek(
     listing = read_as(page, known, source)
     if as_json:
         pattern = listing.pattern.to_dict() if listing.pattern else None
-        print_json({**listing.to_dict(), "pattern": pattern, "evidence": listing.evidence})
+        print_json({**listing.to_dict(), "pattern": pattern, "evidence": listing.evidence.reasons})
     elif listing.entries:
         rows = [
             [e.day or e.published_raw, e.kind, e.title, e.teaser, e.url] for e in listing.entries
         ]
         print_table(["date", "kind", "title", "teaser", "address"], rows)
         typer.echo(f"{len(rows)} entries; next page: {listing.next_url or 'none'}")
-        typer.echo(f"pattern ({'; '.join(listing.evidence)}):")
+        typer.echo(f"pattern ({'; '.join(listing.evidence.reasons)}):")
         typer.echo(listing.pattern.to_toml() if listing.pattern else "", nl=False)
     if not listing.entries:
-        complain(f"{page.url}: no listing: {'; '.join(listing.evidence)}")
+        complain(f"{page.url}: no listing: {'; '.join(listing.evidence.reasons)}")
         return Exit.UNAVAILABLE
     return 0
 

@@ -163,7 +163,8 @@ def test_a_bad_pattern_is_explained(text, says) -> None:
 @pytest.mark.parametrize(
     ("body", "url"),
     [
-        ('<link rel="next" href="?page=2">', "https://example.org/news/?page=2"),
+        ('<link rel="next" href="?page=2"><a href="?page=2">2</a>', "https://example.org/news/?page=2"),
+        ('<link rel="next" href="?page=2">', None),  # declared, but nobody is led there
         ('<a rel="next" href="/n/2">›</a>', "https://example.org/n/2"),
         ('<ul class="pager"><li class="pager-next"><a href="?page=15">›</a></li></ul>', URL + "?page=15"),
         ('<nav aria-label="Pagination"><a href="?p=1">Назад</a><a href="?p=3">Наступная »</a></nav>', URL + "?p=3"),

@@ -44,12 +44,12 @@ PENALTY = {"title": 0.001, "date": 0.001, "teaser": 0.0003, "glance": 0.003, "li
 DOUBT = {"title": 0.2, "date": 0.2, "teaser": 0.2, "glance": 0.05, "listing": 0.05, "next": 1.0}
 # What is known of pagers beforehand: half of the dev pages have no next page, too few have odd ones.
 NEXT = {
-    "any": -3.5,
-    "says next": 2.5,
-    "says older": 2.5,
+    "any": -3.2,
+    "says next": 2.7,
+    "says older": 3,
     "says more": 0.7,
-    "is labelled next": 1,
-    "rel next": 3,
+    "is labelled next": 0.6,
+    "rel next": 3.2,
     "only in the head": -3,
     "named next": 1.5,
     "the number after this one": 1.5,
@@ -58,7 +58,7 @@ NEXT = {
     "address counts up": 0.7,
     "address gains a number": 0.7,
     "next, and the address counts": 1.5,
-    "next, in a pager": 1,
+    "next, in a pager": 1.3,
     "next, among numbers": 0.7,
     "an arrow forward": 1.5,
     "an arrow, and the address counts": 1.5,
@@ -75,7 +75,7 @@ NEXT = {
     "in a slider": -2,
     "another language": -3,
     "another site": -2,
-    "another section": -1,
+    "another section": -0.7,
     "long text": -0.3,
 }
 PLAUSIBLE_PENALTY = 0.003

@@ -14,6 +14,7 @@ from harvester.parsers.records import Record
 from harvester.parsers.tree import absolute, text_of
 from pipelines.entry import Entry
 
+_LONGEST_MORE: Final = 40  # characters of "continue reading"
 _MOST_MARKS: Final = 8  # "(…) »" has two; a teaser of nothing else is not worth the time
 Dated = tuple[str | None, Reading]
 
@@ -109,11 +110,15 @@ def _teaser(
     others = _others(record, node, nodes)
     text = text_of(node, others)
     if link and text and node.is_element_node and node.tag != "a":
-        more = [a for a in node.css("a[href]") if a.attributes.get("href") == link]
-        if more:
-            rest = text_of(node, others | {a.mem_id for a in more})
-            if len(rest) > len(text) / 2:
-                text = rest
+        for more in reversed(node.css("a[href]")):
+            says = text_of(more)
+            if (
+                more.attributes.get("href") != link
+                or not 0 < len(says) <= _LONGEST_MORE < len(text) - len(says)
+                or not text.endswith(says)
+            ):
+                break
+            text = text[: -len(says)].rstrip()
     return text or None
 
 

@@ -80,6 +80,8 @@ def learn(
     sure = round(chance(doubts, weights()["confidence"]), 3)
     if judged and (doubts["plausible"] >= LEAST_PLAUSIBLE or "record" in hint):
         for each in judged:
+            if not _tells_apart(each):
+                continue
             if record := hint.get("record") or _selector(tree, page, places, each):
                 pattern = _pattern(page, places, each, record, language, hint)
                 return Learned(pattern, Evidence(sure, _reasons(page, each, judged), doubts))
@@ -107,6 +109,13 @@ def judge(page: Outline, places: Places, groups: Sequence[Group]) -> list[Judged
         features = describe_group(page, found, roles)
         judged.append(Judged(found, roles, features, score(features, tables["listing"])))
     return sorted(judged, key=lambda each: -each.score)
+
+
+def _tells_apart(judged: Judged) -> bool:
+    """Whether the records differ in what they say or where they lead: one card, repeated, is no list."""
+    title = judged.roles.title
+    titles = {cell.text for cell in title.cells if cell} if title else set()
+    return len(titles) > 1 or sum(map(bool, judged.sheet.leads)) > 1
 
 
 def _doubts(judged: Sequence[Judged]) -> dict[str, float]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations, islice
-from os.path import commonprefix
 from typing import Final
 
 from selectolax.lexbor import LexborHTMLParser, SelectolaxError
@@ -98,9 +97,9 @@ def _simple(tag: str | None, words: Sequence[str]) -> Iterator[str]:
 def _options(page: Outline, places: Places, records: Sequence[int]) -> Iterator[str]:
     tag, words = _common(page, places, records)
     own = list(_simple(tag, words))
-    if prefix := commonprefix([page.attributes[n].get("id") or "" for n in records]):
-        if tag and _PREFIX.fullmatch(prefix):
-            own.insert(0, f'{tag}[id^="{prefix}"]')
+    prefix = _common_prefix([page.attributes[number].get("id") or "" for number in records])
+    if tag and _PREFIX.fullmatch(prefix):
+        own.insert(0, f'{tag}[id^="{prefix}"]')
     yield from own
     plain = ([tag] if tag else []) + own[:3]
     level = list(records)
@@ -122,6 +121,12 @@ def _options(page: Outline, places: Places, records: Sequence[int]) -> Iterator[
                 yield f"{name}{joint}{leaf}"
             yield f"{name} > {chain}"
         chain = f"{above_tag or '*'} > {chain}"
+
+
+def _common_prefix(texts: Sequence[str]) -> str:
+    first, last = min(texts), max(texts)  # all the others lie between them
+    same = next((n for n, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), None)
+    return first if same is None else first[:same]
 
 
 def _conditions(

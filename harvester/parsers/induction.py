@@ -75,7 +75,7 @@ def learn(
     page = outline(tree)
     places = Places(page)
     hint = dict(hint or {})
-    judged = judge(page, places, _groups(tree, page, hint))
+    judged = _completed(page, judge(page, places, _groups(tree, page, hint)))
     doubts = _doubts(judged)
     sure = round(chance(doubts, weights()["confidence"]), 3)
     if judged and (doubts["plausible"] >= LEAST_PLAUSIBLE or "record" in hint):
@@ -109,6 +109,37 @@ def judge(page: Outline, places: Places, groups: Sequence[Group]) -> list[Judged
         features = describe_group(page, found, roles)
         judged.append(Judged(found, roles, features, score(features, tables["listing"])))
     return sorted(judged, key=lambda each: -each.score)
+
+
+def _completed(page: Outline, judged: list[Judged]) -> list[Judged]:
+    """The same, with a more complete group first if there is one."""
+    if not judged:
+        return judged
+    first = judged[0].sheet.group
+    larger = [each for each in judged[1:] if _completes(page, each.sheet.group, first)]
+    best = max(larger, key=lambda each: len(each.sheet.group.spans), default=judged[0])
+    return [best, *(each for each in judged if each is not best)]
+
+
+def _completes(page: Outline, group: Group, part: Group) -> bool:
+    """Whether a group adds only records that another one should have.
+
+    What stands among the records, is called as they are and leads somewhere is one of them, whatever
+    it lacks.
+    """
+    spans = {(span.first, span.last): span for span in group.spans}
+    known = {(span.first, span.last) for span in part.spans}
+    if group.flat or not known < set(spans):
+        return False
+    words = set.intersection(*(set(page.words[span.start]) for span in part.spans))
+    parents = {page.parent[span.start] for span in part.spans}
+    return bool(words) and all(
+        words <= set(page.words[span.start])
+        and page.parent[span.start] in parents
+        and page.links_in(span.start, span.stop)
+        for texts, span in spans.items()
+        if texts not in known
+    )
 
 
 def _tells_apart(judged: Judged) -> bool:

@@ -15,6 +15,7 @@ from harvester.parsers.tree import absolute, text_of
 from pipelines.entry import Entry
 
 _LONGEST_MORE: Final = 40  # characters of "continue reading"
+_SHORTEST: Final = 25  # characters of a teaser that is all link
 _MOST_MARKS: Final = 8  # "(…) »" has two; a teaser of nothing else is not worth the time
 Dated = tuple[str | None, Reading]
 
@@ -112,6 +113,8 @@ def _teaser(
     if link and text and node.is_element_node and node.tag != "a":
         for more in reversed(node.css("a[href]")):
             says = text_of(more)
+            if more.attributes.get("href") == link and text == says and len(text) <= _SHORTEST:
+                return None  # "Continue reading" and nothing to read before it
             if (
                 more.attributes.get("href") != link
                 or not 0 < len(says) <= _LONGEST_MORE < len(text) - len(says)

@@ -25,14 +25,15 @@ from harvester.parsers.judgement import describe_group, glance, weight
 from harvester.parsers.outline import Outline, outline
 from harvester.parsers.pattern import ListingPattern
 from harvester.parsers.rankers import Features, Weights, chance, score, weights
-from harvester.parsers.roles import Roles, choose_roles
+from harvester.parsers.roles import Roles, choose_roles, may_be_date
 from harvester.parsers.selectors import record_selector
 
 LONGLIST: Final = 36  # groups that are worth a glance
 SHORTLIST: Final = 5  # groups whose records are worth looking into,
 MARGIN: Final = 3.0  # unless they score less than the first by more than this
 LEAST_PLAUSIBLE: Final = 0.05  # below, the best group is no listing
-_LINKS: Final = 3
+_DAYS: Final = ("day", "minute", "second")
+_MOST_READ: Final = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,32 +211,59 @@ def _pattern(
     hint: Mapping[str, Any],
 ) -> ListingPattern:
     roles = judged.roles
+    dates, date_format = _date_column(judged, language)
     fields: dict[str, Any] = {
         "record": record,
         "flat": judged.sheet.group.flat,
         "title": roles.title.selector if roles.title else None,
         "link": _link(page, places, judged),
-        "date": roles.date.selector if roles.date else None,
+        "date": dates.selector if dates else None,
         "teaser": roles.teaser.selector if roles.teaser else None,
         "kind": roles.kind.selector if roles.kind else None,
-        "date_format": _date_format(judged, language),
+        "date_format": date_format,
     }
     return ListingPattern(**(fields | dict(hint)))
 
 
-def _date_format(judged: Judged, language: str | None) -> str | None:
-    """The order of day and month, from the whole column and from what its attributes say."""
+def _date_column(judged: Judged, language: str | None) -> tuple[Column | None, str | None]:
+    """The column of dates, and the format that settles its order of day and month.
+
+    What is shown goes before what an attribute says, which may be in another zone; but attributes
+    settle what is ambiguous as it is shown.
+    """
     column = judged.roles.date
     if column is None:
-        return None
-    known: list[date | None] = []
-    for other in judged.sheet.columns:
-        if other.part.startswith("::attr") and other is not column:
-            readings = read_column(other.texts, language=language)
-            known = [reading.value.date() if reading.value else None for reading in readings]
-            if any(known):
-                break
-    return settled_format(column.texts, language, known)
+        return None, None
+    printed = column if column.printed else _printed_date(judged.sheet, column)
+    known = _days(judged.sheet, language)
+    for candidate in (printed, column):
+        if candidate is not None:
+            order = settled_format(candidate.texts, language, known)
+            readings = read_column(candidate.texts, language=language, date_format=order)
+            days = sum(reading.precision in _DAYS for reading in readings)
+            if candidate is column or days >= _MOST_READ * sum(map(bool, column.cells)):
+                return candidate, order
+    return column, None
+
+
+def _printed_date(sheet: Sheet, column: Column) -> Column | None:
+    """The column of what the elements print whose attributes are a column."""
+    for other in sheet.columns:
+        if other.part == "" and all(
+            (a is None) or (b is not None and a.node == b.node)
+            for a, b in zip(column.cells, other.cells, strict=True)
+        ):
+            return other
+    return None
+
+
+def _days(sheet: Sheet, language: str | None) -> list[date | None]:
+    """The days that the records' attributes give."""
+    for column in sheet.columns:
+        if column.part.startswith("::attr") and may_be_date(column):
+            readings = read_column(column.texts, language=language)
+            return [reading.value.date() if reading.value else None for reading in readings]
+    return []
 
 
 def _link(page: Outline, places: Places, judged: Judged) -> str | None:

@@ -326,7 +326,7 @@ def _says(text: str, words: frozenset[str]) -> bool:
     parts = text.split()
     if not 1 < len(parts) <= 5:
         return False
-    if any(part.strip(_EDGES) in words for part in parts):
+    if len(parts) < 4 and any(part.strip(_EDGES) in words for part in parts):
         return True
     ends = (" ".join(parts[:n]) for n in range(2, len(parts)))
     starts = (" ".join(parts[n:]) for n in range(1, len(parts) - 1))

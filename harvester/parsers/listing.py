@@ -26,7 +26,7 @@ from harvester.parsers.induction import Evidence, learn
 from harvester.parsers.pagination import find_next
 from harvester.parsers.pattern import ListingPattern
 from harvester.parsers.records import Record, find_records
-from harvester.parsers.tree import TooDeep, absolute, base_url, parse
+from harvester.parsers.tree import Unreadable, absolute, base_url, parse
 from pipelines.entry import Entry
 
 _LANGUAGE: Final = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,3}")
@@ -111,7 +111,7 @@ def read(
     """
     try:
         tree = parse(page.utf8)
-    except TooDeep as error:
+    except Unreadable as error:
         return Listing(evidence=Evidence(1.0, (str(error),)))
     base = base_url(tree, page.url)
     declared = _declared_language(tree)

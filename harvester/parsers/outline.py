@@ -36,6 +36,7 @@ _MAIN: Final = re.compile(
 _HIDDEN: Final = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
 # A class that a person or a content system gave; generated ones hold digits, hashes or brackets.
 _WORD: Final = re.compile(r"-?[_A-Za-z][\w-]*", re.ASCII)
+MOST_ELEMENTS: Final = 60_000  # of a page that is learned from; a listing shows itself in fewer
 _MOST_PAGE: Final = 0.4  # what holds more of the page's text than this is not beside its subject
 
 
@@ -101,7 +102,7 @@ def outline(tree: LexborHTMLParser) -> Outline:
         return page
     blank = False
     stack: list[tuple[LexborNode, int]] = [(body, -1)]
-    while stack:
+    while stack and len(page.nodes) < MOST_ELEMENTS:
         node, parent = stack.pop()
         if node.is_text_node:
             raw = node.text_content or ""

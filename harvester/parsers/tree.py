@@ -17,6 +17,7 @@ from pipelines.text import is_folded
 # The HTML5 algorithm looks up the stack of open elements at most tags, so that its cost grows with
 # the square of the depth: 40,000 nested elements take seconds, a million take hours.
 MAX_DEPTH: Final = 5_000
+MAX_TAGS: Final = 400_000
 _FEW_TAGS: Final = 2 * MAX_DEPTH
 _TAG: Final = re.compile(rb"<(/?)([a-zA-Z][a-zA-Z0-9-]*)[^<>]*>")
 # Elements without an end tag, or whose end tag may be left out, and what drawings are made of.
@@ -44,13 +45,16 @@ INLINE: Final = frozenset(
 _PLAIN_PATH: Final = re.compile(r"/(?!/)[\w/%.,;:@&=+$!*'()~-]*", re.ASCII)
 
 
-class TooDeep(ValueError):
-    """The page nests elements deeper than any page that people write."""
+class Unreadable(ValueError):
+    """The page nests elements deeper, or holds more of them, than any page that people write."""
 
 
 def parse(html: bytes) -> LexborHTMLParser:
-    """The tree of a page in UTF-8, as browsers build it.  Raises ``TooDeep``."""
-    if html.count(b"<") > _FEW_TAGS:
+    """The tree of a page in UTF-8, as browsers build it.  Raises ``Unreadable``."""
+    tags = html.count(b"<")
+    if tags > MAX_TAGS:
+        raise Unreadable("more elements than on any page that people write")
+    if tags > _FEW_TAGS:
         _refuse_depth(html)
     return LexborHTMLParser(html)
 
@@ -65,7 +69,7 @@ def _refuse_depth(html: bytes) -> None:
         elif name not in _UNNESTED:
             depth = max(depth + step, 0)
         if depth > MAX_DEPTH or formatting > MAX_FORMATTING:
-            raise TooDeep("elements nested deeper than on any page that people write")
+            raise Unreadable("elements nested deeper than on any page that people write")
 
 
 def text_of(node: LexborNode, without: frozenset[int] = frozenset()) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from harvester.terminal import complain, print_json, print_table
+from harvester.terminal import complain, print_json, print_table, printable
 from pipelines.version import VERSION
 
 if TYPE_CHECKING:
@@ -201,12 +201,20 @@ def peek(
     source: Annotated[
         str | None, typer.Option(help="Read as this source does [default: by the address's host].")
     ] = None,
+    hint: Annotated[
+        list[str] | None,
+        typer.Option(metavar="LINE", help="A line of a pattern that learning has to keep."),
+    ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say what learning weighed; no source's pattern.")
+    ] = False,
     as_json: Json = False,
 ) -> int:
     """Show what would be read from a page; nothing is stored."""
     from harvester.crawl import Exit, project_settings, sources
-    from harvester.peek import PeekError, get, is_address, read_as
+    from harvester.peek import PeekError, get, is_address, reasons, read_as
 
+    hints = _hint(hint or [])
     settings = project_settings(None)
     known = sources(settings)
     if source is not None and source not in known:
@@ -218,7 +226,7 @@ def peek(
     except PeekError as error:
         complain(str(error))
         return Exit.UNAVAILABLE
-    listing = read_as(page, known, source)
+    listing = read_as(page, known, source, hints, learned=explain)
     if as_json:
         pattern = listing.pattern.to_dict() if listing.pattern else None
         print_json({**listing.to_dict(), "pattern": pattern, "evidence": listing.evidence.reasons})
@@ -230,10 +238,22 @@ def peek(
         typer.echo(f"{len(rows)} entries; next page: {listing.next_url or 'none'}")
         typer.echo(f"pattern ({'; '.join(listing.evidence.reasons)}):")
         typer.echo(listing.pattern.to_toml() if listing.pattern else "", nl=False)
+    if explain and not as_json:
+        for line in reasons(page, hints):
+            typer.echo(printable(line))
     if not listing.entries:
         complain(f"{page.url}: no listing: {'; '.join(listing.evidence.reasons)}")
         return Exit.UNAVAILABLE
     return 0
+
+
+def _hint(lines: list[str]) -> dict[str, object]:
+    from harvester.parsers.pattern import PatternError, hint_from_toml
+
+    try:
+        return hint_from_toml("\n".join(lines))
+    except PatternError as error:
+        raise typer.BadParameter(f"--hint: {error}") from error
 
 
 @app.command()

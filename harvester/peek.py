@@ -14,7 +14,9 @@ from scrapy.settings import Settings
 from twisted.python.failure import Failure as TwistedFailure
 
 from harvester.page import Page
+from harvester.parsers.explanation import explain
 from harvester.parsers.listing import Listing, read
+from harvester.parsers.tree import Unreadable
 from harvester.spider import ListingSpider
 from pipelines.identity import host_of
 
@@ -48,13 +50,31 @@ def get(target: str, url: str | None, settings: Settings) -> Page:
     return page
 
 
-def read_as(page: Page, sources: Mapping[str, type[ListingSpider]], name: str | None) -> Listing:
-    """Read a page as the named source does, or the one whose site it is on, or by learning."""
+def read_as(
+    page: Page,
+    sources: Mapping[str, type[ListingSpider]],
+    name: str | None,
+    hint: Mapping[str, Any] | None = None,
+    *,
+    learned: bool = False,
+) -> Listing:
+    """Read a page as the named source does, or the one whose site it is on, or by learning.
+
+    With a ``hint``, or with ``learned``, no source's pattern is used.
+    """
     for source, cls in sources.items():
         own = {host_of(url) for url in cls.start_urls}
-        if source == name or (name is None and host_of(page.url) in own):
-            return cls().read(page)
-    return read(page)
+        if (source == name or (name is None and host_of(page.url) in own)) and not hint:
+            return read(page, language=cls.language, hint=cls.hint) if learned else cls().read(page)
+    return read(page, hint=hint)
+
+
+def reasons(page: Page, hint: Mapping[str, Any] | None = None) -> list[str]:
+    """Why learning reads a page as it does, in lines."""
+    try:
+        return list(explain(page, hint=hint))
+    except Unreadable as error:
+        return [str(error)]
 
 
 class _OnePage(scrapy.Spider):

@@ -10,7 +10,7 @@ The spider only yields: entries as items, next pages as requests.  What to keep 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime
 from operator import attrgetter
@@ -74,11 +74,14 @@ class ListingSpider(scrapy.Spider):
     Arguments, as ``scrapy crawl NAME -a key=value`` gives them: ``start_url`` (several are divided by
     blanks), ``since`` and ``until`` (ISO days, both included), ``max_pages`` for each start address,
     ``full`` (read on past pages on which everything is known).
+
+    Without a ``pattern`` each page is learned; ``hint`` are fields of a pattern that learning keeps.
     """
 
     language: ClassVar[str | None] = None
     timezone: ClassVar[str] = "UTC"
     pattern: ClassVar[ListingPattern | None] = None
+    hint: ClassVar[Mapping[str, Any] | None] = None
 
     def __init__(
         self,
@@ -139,6 +142,7 @@ class ListingSpider(scrapy.Spider):
             language=self.language,
             timezone=self.timezone,
             read_record=self.read_record if by_hand else None,
+            hint=self.hint,
         )
 
     def look(self, page: Page, evidence: Evidence, scope: Scope) -> Look:

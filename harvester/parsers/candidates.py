@@ -18,6 +18,7 @@ from harvester.parsers.outline import Outline
 
 FEWEST_RECORDS: Final = 2
 MOST_RECORDS: Final = 3000
+_MOST_STEPS: Final = 30
 _SHALLOW: Final = frozenset(["body", "main", "html"])
 
 
@@ -120,7 +121,7 @@ def _linked(page: Outline, leaders: Sequence[int]) -> list[int]:
 
 def _widened(page: Outline, leaders: tuple[int, ...]) -> tuple[int, ...]:
     """The highest elements around the leaders that hold no other one of them."""
-    while True:
+    for _ in range(_MOST_STEPS):
         parents = tuple(page.parent[number] for number in leaders)
         if len(set(parents)) < len(parents) or any(page.tag[p] in _SHALLOW for p in parents):
             return leaders
@@ -128,6 +129,7 @@ def _widened(page: Outline, leaders: tuple[int, ...]) -> tuple[int, ...]:
         if any(page.end[p] > after for p, after in zip(parents, leaders[1:], strict=False)):
             return leaders
         leaders = parents
+    return leaders
 
 
 def _runs(page: Outline) -> Iterator[Group]:

@@ -12,16 +12,21 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
+
+from selectolax.lexbor import LexborNode
 
 from harvester.parsers.candidates import Group, Span
 from harvester.parsers.dates import looks_dated
 from harvester.parsers.outline import Outline
+from harvester.parsers.pattern import compile_field
+from harvester.parsers.records import Record
 
 SAMPLE: Final = 12  # records that judge a column; more say nothing new
 _MOST_MATCHES: Final = 3
 _MOST_CELLS: Final = 8  # of a row of a table
+_MOST_LEAVES: Final = 2000  # texts in one cell
 _MOST_TEXTS: Final = 4
 _LEAST_COVERAGE: Final = 0.2
 DATED: Final = ("datetime", "content", "title", "data-date", "data-time", "data-published")
@@ -154,9 +159,44 @@ def columns(page: Outline, group: Group, places: Places) -> list[Column]:
     least = max(_LEAST_COVERAGE * len(spans), 1)
     frequent = [column for column in every if sum(map(bool, column.cells)) >= least]
     for column in frequent:
-        column.rows = sum(1 << row for row, cell in enumerate(column.cells) if cell)
-        column.single = all(cell is None or cell.last - cell.first < 2 for cell in column.cells)
+        _settle(column)
     return frequent
+
+
+def column_of(page: Outline, group: Group, selector: str) -> Column | None:
+    """The column of a selector that a person gave, ``None`` where it finds nothing."""
+    numbers = {node.mem_id: number for number, node in enumerate(page.nodes)}
+    field = compile_field(selector)
+    column = Column(selector, "", [])
+    for span in sample(group):
+        cell = None
+        record = Record(_nodes(page, group, span), {})
+        element = record.node(replace(field, text=None, above=False, attribute=None))
+        number = numbers.get(element.mem_id) if element is not None else None
+        if number is not None:
+            wanted = "" if field.attribute is None else f"::attr({field.attribute})"
+            wanted = f"::text({field.text})" if field.text else wanted
+            cell = dict(_cells(page, number)).get(wanted)
+            column.part = wanted
+            column.names.update((page.tag[number], *page.words[number]))
+        column.cells.append(cell)
+    if not any(column.cells):
+        return None
+    _settle(column)
+    return column
+
+
+def _nodes(page: Outline, group: Group, span: Span) -> list[LexborNode]:
+    numbers = [span.start]
+    while group.flat and page.end[numbers[-1]] < span.stop:
+        numbers.append(page.end[numbers[-1]])
+    return [page.nodes[number] for number in numbers]
+
+
+def _settle(column: Column) -> None:
+    """What can be told of a column once all its cells are known."""
+    column.rows = sum(1 << row for row, cell in enumerate(column.cells) if cell)
+    column.single = all(cell is None or cell.last - cell.first < 2 for cell in column.cells)
 
 
 def sample(group: Group) -> tuple[Span, ...]:
@@ -187,7 +227,7 @@ def _put(
 def _cells(page: Outline, number: int) -> list[tuple[str, Cell]]:
     cells = []
     first, last = page.leaves[number], page.until[number]
-    if first < last:
+    if first < last <= first + _MOST_LEAVES:
         cells.append(("", Cell(number, first, last, page.text(first, last))))
         if last - first > 1:
             own = [leaf for leaf in range(first, last) if page.owners[leaf] == number]

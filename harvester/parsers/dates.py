@@ -287,15 +287,20 @@ class _Reader:
             return reading if told or reading is UNREAD else self._remembered(text, order, clock)
         if _YEAR.fullmatch(text):
             return Reading(datetime(int(text), 1, 1), "year")
+        inner = _WORDED.search(text)
+        if inner and inner[0] != text and not _TIME.search(text) and not _is_range(text, inner):
+            # "Published on 11 July 2011": asking about all of it would try every language.
+            shape, numbers = self._shape_of(inner[0])
+            if isinstance(shape, _Shape):
+                return shape.read(numbers)
         shape, numbers = self._shape_of(text)
         if isinstance(shape, _Shape):
             if len(self._known) < 10_000:
                 spans = tuple(number.span() for number in _DIGITS.finditer(text))
                 self._known[text.translate(_MASKED)] = shape, spans
             return shape.read(numbers)
-        if shape is _NO_DATE and (inner := _WORDED.search(text)) and inner[0] != text:
-            before, after = text[: inner.start()].rstrip(), text[inner.end() :].lstrip()
-            if _RANGE.search(before) or _TO_ANOTHER.match(after):
+        if shape is _NO_DATE and inner and inner[0] != text:
+            if _is_range(text, inner):
                 return UNREAD  # which of the days would it be?
             return self.read(inner[0], order, clock)
         return self._remembered(text, order, clock)
@@ -401,6 +406,12 @@ class _Reader:
             if found:
                 return found.replace(tzinfo=None)
         return None
+
+
+def _is_range(text: str, day: re.Match[str]) -> bool:
+    """Whether a date in a text is one end of a range of days."""
+    before, after = text[: day.start()].rstrip(), text[day.end() :].lstrip()
+    return bool(_RANGE.search(before) or _TO_ANOTHER.match(after))
 
 
 def _filled(key: str, numbers: list[int]) -> str:

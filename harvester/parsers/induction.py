@@ -18,7 +18,7 @@ from typing import Any, Final
 from selectolax.lexbor import LexborHTMLParser
 
 from harvester.parsers.candidates import Group, candidates, group_of
-from harvester.parsers.columns import Column, Places, columns
+from harvester.parsers.columns import Column, Places, column_of, columns
 from harvester.parsers.dates import read_column, settled_format
 from harvester.parsers.features import Sheet, own_targets, sheet
 from harvester.parsers.judgement import describe_group, glance, weight
@@ -34,6 +34,8 @@ MARGIN: Final = 3.0  # unless they score less than the first by more than this
 LEAST_PLAUSIBLE: Final = 0.05  # below, the best group is no listing
 _DAYS: Final = ("day", "minute", "second")
 _MOST_READ: Final = 0.9
+_COLUMNS: Final = ("title", "date", "teaser", "kind")
+_MISSED: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ def learn(
     page = outline(tree)
     places = Places(page)
     hint = dict(hint or {})
-    judged = _completed(page, judge(page, places, _groups(tree, page, hint)))
+    judged = _completed(page, judge(page, places, _groups(tree, page, hint), hint))
     doubts = _doubts(judged)
     sure = round(chance(doubts, weights()["confidence"]), 3)
     if judged and (doubts["plausible"] >= LEAST_PLAUSIBLE or "record" in hint):
@@ -100,15 +102,22 @@ def shortlist(
     return [group for value, group in ranked if value >= ranked[0][0] - margin]
 
 
-def judge(page: Outline, places: Places, groups: Sequence[Group]) -> list[Judged]:
+def judge(
+    page: Outline, places: Places, groups: Sequence[Group], hint: Mapping[str, Any] | None = None
+) -> list[Judged]:
     """The groups that look best at a glance, looked into; the likeliest listing first."""
     tables = weights()
+    named = {name: text for name, text in (hint or {}).items() if name in _COLUMNS}
     judged = []
     for group in shortlist(page, groups, tables["glance"], most=SHORTLIST, margin=MARGIN):
         found = sheet(page, group, columns(page, group, places))
-        roles = choose_roles(page, found, tables)
+        given = {name: column_of(page, group, text) for name, text in named.items()}
+        roles = choose_roles(page, found, tables, given)
         features = describe_group(page, found, roles)
-        judged.append(Judged(found, roles, features, score(features, tables["listing"])))
+        value = score(features, tables["listing"])
+        # Where a person's selectors find nothing, the listing is elsewhere.
+        value -= _MISSED * sum(column is None for column in given.values())
+        judged.append(Judged(found, roles, features, value))
     return sorted(judged, key=lambda each: -each.score)
 
 

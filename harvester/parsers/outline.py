@@ -37,6 +37,7 @@ _HIDDEN: Final = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IG
 # A class that a person or a content system gave; generated ones hold digits, hashes or brackets.
 _WORD: Final = re.compile(r"-?[_A-Za-z][\w-]*", re.ASCII)
 MOST_ELEMENTS: Final = 60_000  # of a page that is learned from; a listing shows itself in fewer
+DEEPEST: Final = 200  # levels; what is nested deeper is no part of a listing
 _MOST_PAGE: Final = 0.4  # what holds more of the page's text than this is not beside its subject
 
 
@@ -118,6 +119,8 @@ def outline(tree: LexborHTMLParser) -> Outline:
             continue
         tag = node.tag
         if not node.is_element_node or tag is None or tag in SILENT:
+            continue
+        if parent >= 0 and page.depth[parent] >= DEEPEST:
             continue
         number = len(page.nodes)
         attributes = node.attributes

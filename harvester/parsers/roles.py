@@ -34,28 +34,41 @@ class Roles:
     kind: Column | None = None
 
 
-def choose_roles(page: Outline, sheet: Sheet, weights: Mapping[str, Weights]) -> Roles:
-    """Which columns are the title, the date, the teaser and the label; the title first."""
+def choose_roles(
+    page: Outline,
+    sheet: Sheet,
+    weights: Mapping[str, Weights],
+    given: Mapping[str, Column | None] | None = None,
+) -> Roles:
+    """Which columns are the title, the date, the teaser and the label; the title first.
+
+    ``given`` are the columns of roles that a person named; these are not chosen.
+    """
+    given = given or {}
     described = list(zip(sheet.columns, sheet.features, strict=True))
     titles = [(c, score(f, weights["title"])) for c, f in described if may_be_title(c)]
-    title, title_score = max(titles, key=itemgetter(1), default=(None, 0.0))
-    others = [value for column, value in titles if column is not title]
-    lead = title_score - max(others, default=0.0)
-    if title_score <= 0:
-        title = None
+    title, title_score, lead = _choice(titles)
+    title = given.get("title", title)
     dates = [(c, score(f, weights["date"])) for c, f in described if may_be_date(c)]
-    date, date_score = max(dates, key=itemgetter(1), default=(None, 0.0))
-    if date_score <= 0:
-        date = None
+    date = given.get("date", _choice(dates)[0])
     teasers = [
         (c, score(f | beside(page, sheet, c, title, date), weights["teaser"]))
         for c, f in described
         if may_be_teaser(c) and c is not title and c is not date
     ]
-    teaser, teaser_score = max(teasers, key=itemgetter(1), default=(None, 0.0))
-    if teaser_score <= 0:
-        teaser = None
-    return Roles(title, title_score, lead, date, teaser, _label(sheet, (title, date, teaser)))
+    teaser = given.get("teaser", _choice(teasers)[0])
+    kind = given.get("kind", _label(sheet, (title, date, teaser)))
+    return Roles(title, title_score, lead, date, teaser, kind)
+
+
+def _choice(options: Sequence[tuple[Column, float]]) -> tuple[Column | None, float, float]:
+    """The best option if it is better than none, its score, and its lead over the second."""
+    ranked = sorted(options, key=itemgetter(1), reverse=True)[:2]
+    if not ranked:
+        return None, 0.0, 0.0
+    best, value = ranked[0]
+    lead = value - (ranked[1][1] if len(ranked) > 1 else 0.0)
+    return (best if value > 0 else None), value, lead
 
 
 def may_be_title(column: Column) -> bool:

@@ -1,11 +1,10 @@
 """The Belarusian Helsinki Committee's news.
 
-Assumed, all of it: the site is taken for a Drupal 7 view, and only the order title, teaser, "//",
-date as DD.MM.YYYY and the heading "Pages" before the pager have been seen, in stored text.  The
-pattern stands in until listings are learned without one.
+Read without selectors.  No page of the site was at hand: the site is taken for a Drupal 7 view, and
+only the order title, teaser, "//", date as DD.MM.YYYY and the heading "Pages" before the pager have
+been seen, in stored text.
 """
 
-from harvester.parsers.pattern import ListingPattern
 from harvester.spider import ListingSpider
 
 
@@ -16,11 +15,3 @@ class Belhelcom(ListingSpider):
     start_urls = ["https://belhelcom.org/en/news"]
     language = "en"
     timezone = "Europe/Minsk"
-    pattern = ListingPattern(
-        record=".view-news li.views-row",
-        title="h3",
-        date=".date",
-        teaser="p",
-        next_page=".pager-next a[href]",
-        date_format="%d.%m.%Y",
-    )

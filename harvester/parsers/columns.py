@@ -28,6 +28,7 @@ _MOST_MATCHES: Final = 3
 _MOST_CELLS: Final = 8  # of a row of a table
 _MOST_LEAVES: Final = 2000  # texts in one cell
 _MOST_TEXTS: Final = 4
+_COMMON: Final = 1.5  # uses of a class word for each record
 _LEAST_COVERAGE: Final = 0.2
 DATED: Final = ("datetime", "content", "title", "data-date", "data-time", "data-published")
 _TITLED: Final = ("title", "alt", "aria-label")
@@ -155,7 +156,8 @@ def columns(page: Outline, group: Group, places: Places) -> list[Column]:
         if group.flat:
             for part, cell in _loose_texts(page, spans[row]):
                 _put(found, ("", 0, part), row, len(spans), cell, ())
-    every = _distinct([*found.values(), *_above(page, group.spans, spans, places)])
+    every = [*found.values(), *_above(page, group.spans, spans, places)]
+    every = _distinct(page, every, len(group.spans))
     least = max(_LEAST_COVERAGE * len(spans), 1)
     frequent = [column for column in every if sum(map(bool, column.cells)) >= least]
     for column in frequent:
@@ -281,7 +283,7 @@ def _above(
     return found
 
 
-def _distinct(every: Sequence[Column]) -> list[Column]:
+def _distinct(page: Outline, every: Sequence[Column], records: int) -> list[Column]:
     """Columns that print the same are one; the plainest selector stands for it."""
     found: dict[tuple[object, ...], Column] = {}
     for column in every:
@@ -291,22 +293,26 @@ def _distinct(every: Sequence[Column]) -> list[Column]:
         if other is not None:
             column.names |= other.names
             other.names = column.names
-        if other is None or _plainness(column) < _plainness(other):
+        if other is None or _plainness(page, column, records) < _plainness(page, other, records):
             found[key] = column
     return list(found.values())
 
 
-def _plainness(column: Column) -> tuple[float, ...]:
-    """How far a selector is from what a person would write; less is better."""
+def _plainness(page: Outline, column: Column, records: int) -> tuple[float, ...]:
+    """How far a selector is from what a person would write; less is better.
+
+    A word that many other places share finds one of them where a record lacks this one.
+    """
     selector = column.selector.partition("::")[0]
     words = re.findall(r"\.([\w-]+)", selector)
     looks = sum(LOOKS.fullmatch(word) is not None for word in words)
+    common = bool(words) and min(page.word_counts[w] for w in words) > _COMMON * records
     bare = not words and selector.rpartition(" ")[2] not in _HEADINGS and ">" not in selector
     return (
         column.part.startswith("::text"),
         column.nth,
         looks,
-        bare,
+        common or bare,
         len(words) > 1,
         " > " in selector,
         len(selector),

@@ -122,13 +122,30 @@ def judge(
 
 
 def _completed(page: Outline, judged: list[Judged]) -> list[Judged]:
-    """The same, with a more complete group first if there is one."""
+    """The same, with a more complete or a finer group first if there is one."""
     if not judged:
         return judged
-    first = judged[0].sheet.group
-    larger = [each for each in judged[1:] if _completes(page, each.sheet.group, first)]
-    best = max(larger, key=lambda each: len(each.sheet.group.spans), default=judged[0])
+    first = judged[0]
+    larger = [
+        each
+        for each in judged[1:]
+        if _completes(page, each.sheet.group, first.sheet.group) or _divides(each, first)
+    ]
+    best = max(larger, key=lambda each: len(each.sheet.group.spans), default=first)
     return [best, *(each for each in judged if each is not best)]
+
+
+def _divides(fine: Judged, coarse: Judged) -> bool:
+    """Whether a group's records are the entries of another one's, which are sections of a page."""
+    if coarse.features["several titles"] < 0.5 or fine.features["several titles"] > 0.2:
+        return False
+    outer = [(span.first, span.last) for span in coarse.sheet.group.spans]
+    inner = fine.sheet.group.spans
+    return (
+        fine.roles.title is not None
+        and len(inner) >= 1.5 * len(outer)
+        and all(any(a <= s.first and s.last <= b for a, b in outer) for s in inner)
+    )
 
 
 def _completes(page: Outline, group: Group, part: Group) -> bool:

@@ -12,6 +12,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from harvester.parsers.candidates import Group
+from harvester.parsers.columns import Column
 from harvester.parsers.features import HEADINGS, Sheet, own_targets
 from harvester.parsers.outline import Outline
 from harvester.parsers.rankers import Features
@@ -146,6 +147,7 @@ def describe_group(page: Outline, sheet: Sheet, roles: Roles) -> Features:
         "columns": log1p(len(coverage)) / 4,
         "title score": max(min(roles.title_score, 12.0), -4.0) / 4,
         "no title": float(roles.title is None),
+        "several titles": _several(page, sheet, roles.title),
     }
     for name, column in (("title", roles.title), ("date", roles.date), ("teaser", roles.teaser)):
         texts = [cell.text for cell in column.cells if cell] if column else []
@@ -160,6 +162,31 @@ def describe_group(page: Outline, sheet: Sheet, roles: Roles) -> Features:
             "top heading": float("h1" in roles.title.names),
         }
     return features
+
+
+def _several(page: Outline, sheet: Sheet, title: Column | None) -> float:
+    """The share of records that hold other texts in elements just like their title's: sections."""
+    if title is None:
+        return 0.0
+    found = 0
+    for span, cell in zip(sheet.spans, title.cells, strict=True):
+        if cell is None:
+            continue
+        like = _kind(page, cell.node)
+        found += any(
+            _kind(page, number) == like
+            and page.until[number] - page.leaves[number] > 0
+            and page.text_of(number) != cell.text
+            and len(page.text_of(number)) > len(cell.text) / 3
+            for number in range(cell.node + 1, span.stop)
+            if page.tag[number] == like[0]
+        )
+    return found / len(sheet.spans)
+
+
+def _kind(page: Outline, number: int) -> tuple[str, tuple[str, ...], str]:
+    parent = page.parent[number]
+    return page.tag[number], page.words[number], page.tag[parent] if parent >= 0 else ""
 
 
 def _addresses(leads: Sequence[frozenset[str]]) -> float:

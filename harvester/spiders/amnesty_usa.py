@@ -1,7 +1,8 @@
 """Amnesty International USA's newsroom, filtered to Belarus.
 
-Read without selectors.  No page of the site was at hand: the address is known from other people's
-scrapers, and learning was tried on pages rebuilt from the class names that these rely on.
+Read without selectors.  No page of the site was at hand, so nothing is verified on the site itself:
+the address is known from other people's scrapers, and learning was tried on pages rebuilt from the
+class names that these rely on.
 """
 
 from harvester.spider import ListingSpider

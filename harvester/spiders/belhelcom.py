@@ -1,8 +1,8 @@
 """The Belarusian Helsinki Committee's news.
 
-Read without selectors.  No page of the site was at hand: the site is taken for a Drupal 7 view, and
-only the order title, teaser, "//", date as DD.MM.YYYY and the heading "Pages" before the pager have
-been seen, in stored text.
+Read without selectors.  No page of the site was at hand, so nothing is verified on the site itself.
+Learning was tried on pages of an assumed Drupal 7 view; only the order title, teaser, "//", date as
+DD.MM.YYYY and the heading "Pages" before the pager have been seen, in stored text.
 """
 
 from harvester.spider import ListingSpider

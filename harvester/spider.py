@@ -178,7 +178,9 @@ class ListingSpider(scrapy.Spider):
         # No listing that people keep is empty: it has changed, or this is another page in its place.
         failure = None
         if not listing.entries:
-            failure = Failure(url=page.url, reason="no entries: " + "; ".join(listing.evidence.reasons))
+            failure = Failure(
+                url=page.url, reason="no entries: " + "; ".join(listing.evidence.reasons)
+            )
         return Look(listing, sightings, seen, failure)
 
     async def start(self) -> AsyncIterator[Any]:

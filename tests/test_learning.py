@@ -37,8 +37,12 @@ LEADS = (
     "The members were told that the premises do not meet the fire regulations any more.",
 )
 DAYS = tuple(date(2011, 7, 28 - 3 * n) for n in range(8))
-MENU = "".join(f"<li><a href='/{w}'>{w.title()}</a></li>" for w in ("about", "news", "reports", "contact"))
-ASIDE = "".join(f"<li><a href='/topics/{w}'>{w}</a></li>" for w in ("courts", "prisons", "elections"))
+MENU = "".join(
+    f"<li><a href='/{w}'>{w.title()}</a></li>" for w in ("about", "news", "reports", "contact")
+)
+ASIDE = "".join(
+    f"<li><a href='/topics/{w}'>{w}</a></li>" for w in ("courts", "prisons", "elections")
+)
 
 
 def site(listing: str, *, main: str = "div") -> str:
@@ -120,9 +124,13 @@ def test_layouts(name) -> None:
     listing = read_listing(LAYOUTS[name], URL)
     assert [entry.title for entry in listing.entries] == list(SUBJECTS)
     if name == "a table":
-        assert [e.url for e in listing.entries] == [f"https://example.org/files/{n}.pdf" for n in range(8)]
+        assert [e.url for e in listing.entries] == [
+            f"https://example.org/files/{n}.pdf" for n in range(8)
+        ]
     else:
-        assert [e.url for e in listing.entries] == [f"https://example.org/news/{n}-a-story" for n in range(8)]
+        assert [e.url for e in listing.entries] == [
+            f"https://example.org/news/{n}-a-story" for n in range(8)
+        ]
     days = [DAYS[n - n % 2] for n in range(8)] if name == "day headings" else list(DAYS)
     if name not in UNDATED:
         assert [entry.day for entry in listing.entries] == days
@@ -172,17 +180,27 @@ def test_an_ambiguous_column_is_settled_by_what_attributes_say() -> None:
 
 
 def test_a_title_that_is_cut_is_read_whole_where_the_link_says_it() -> None:
-    items = each("<li><a href='/news/{n}-a-story' title='{title}'>{title:.30}...</a> <i>{dots}</i></li>")
+    items = each(
+        "<li><a href='/news/{n}-a-story' title='{title}'>{title:.30}...</a> <i>{dots}</i></li>"
+    )
     listing = read_listing(site(f"<ul>{items}</ul>"), URL)
     assert [entry.title for entry in listing.entries] == list(SUBJECTS)
 
 
 def test_missing_cells_stay_missing() -> None:
-    cards = each("<div class='c'><h3><a href='/{n}-x'>{title}</a></h3><p class='d'>{words}</p><p class='t'>{lead}</p></div>")
-    cards = cards.replace(f"<p class='t'>{LEADS[2]}</p>", "").replace(f"<p class='d'>July {DAYS[4].day}, 2011</p>", "")
+    cards = each(
+        "<div class='c'><h3><a href='/{n}-x'>{title}</a></h3><p class='d'>{words}</p><p class='t'>{lead}</p></div>"
+    )
+    cards = cards.replace(f"<p class='t'>{LEADS[2]}</p>", "").replace(
+        f"<p class='d'>July {DAYS[4].day}, 2011</p>", ""
+    )
     listing = read_listing(site(cards), URL)
-    assert [entry.teaser for entry in listing.entries] == [None if n == 2 else LEADS[n] for n in range(8)]
-    assert [entry.day for entry in listing.entries] == [None if n == 4 else DAYS[n] for n in range(8)]
+    assert [entry.teaser for entry in listing.entries] == [
+        None if n == 2 else LEADS[n] for n in range(8)
+    ]
+    assert [entry.day for entry in listing.entries] == [
+        None if n == 4 else DAYS[n] for n in range(8)
+    ]
 
 
 # ------------------------------------------------------------------ hints

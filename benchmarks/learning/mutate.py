@@ -68,10 +68,13 @@ def odd_pages() -> Iterator[tuple[str, bytes]]:
     yield "a million list items", b"<ul>" + b"<li><a href=/x>y</a>" * (million // 4) + b"</ul>"
     yield "a million cells", b"<table>" + b"<tr><td>x<td><a href=/y>z</a>" * (million // 4)
     yield "one long text", b"<p>" + b"word " * million
-    yield "a thousand classes", b"".join(
-        b"<div class='%s'><a href='/%d'>title number %d</a></div>"
-        % (b" ".join(b"c%d" % m for m in range(50)), n, n)
-        for n in range(2000)
+    yield (
+        "a thousand classes",
+        b"".join(
+            b"<div class='%s'><a href='/%d'>title number %d</a></div>"
+            % (b" ".join(b"c%d" % m for m in range(50)), n, n)
+            for n in range(2000)
+        ),
     )
 
 

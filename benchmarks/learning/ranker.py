@@ -22,8 +22,13 @@ class Problem:
     weight: float = 1.0
 
 
-def fit(problems: Sequence[Problem], penalty: float, doubt: float, steps: int = 400,
-        prior: Features | None = None) -> dict[str, float]:
+def fit(
+    problems: Sequence[Problem],
+    penalty: float,
+    doubt: float,
+    steps: int = 400,
+    prior: Features | None = None,
+) -> dict[str, float]:
     """Weights that maximise the logarithm of the expected worth when options are drawn by softmax.
 
     Listwise, as in Cao et al., "Learning to rank: from pairwise approach to listwise approach"
@@ -74,9 +79,7 @@ def fit_chance(
     return {name: round(float(value), 3) for name, value in zip(names, weights, strict=True)}
 
 
-def _stride(
-    gradient: Array, mean: Array, square: Array, step: int, rate: float
-) -> Array:
+def _stride(gradient: Array, mean: Array, square: Array, step: int, rate: float) -> Array:
     """One step of Adam (Kingma and Ba, 2015); the running averages are kept in place."""
     mean += 0.1 * (gradient - mean)
     square += 0.01 * (gradient**2 - square)

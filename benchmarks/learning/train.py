@@ -40,8 +40,14 @@ Tables = dict[str, dict[str, float]]
 WEIGHTS = Path(rankers.__file__).with_name("weights.toml")
 FIGURES = Path(__file__).with_name("figures.json")
 # Chosen by leaving sites out: how strongly weights are held down, and how far odd pages are forgiven.
-PENALTY = {"title": 0.001, "date": 0.001, "teaser": 0.0003, "glance": 0.003, "listing": 0.1,
-           "next": 0.05}
+PENALTY = {
+    "title": 0.001,
+    "date": 0.001,
+    "teaser": 0.0003,
+    "glance": 0.003,
+    "listing": 0.1,
+    "next": 0.05,
+}
 DOUBT = {"title": 0.2, "date": 0.2, "teaser": 0.2, "glance": 0.05, "listing": 0.05, "next": 1.0}
 # What is known of pagers beforehand: half of the dev pages have no next page, too few have odd ones.
 NEXT = {
@@ -177,8 +183,11 @@ def train(paged: Sequence[Example]) -> Tables:
     problems = [listing_problem(page, tables) for page in pages]
     tables["listing"] = fit(problems, PENALTY["listing"], DOUBT["listing"])
     best = [_best(problem, tables) for problem in problems]
-    cut = [_best(listing_problem(_cut(page, article), tables), tables)
-           for page in pages for article in (False, True)]
+    cut = [
+        _best(listing_problem(_cut(page, article), tables), tables)
+        for page in pages
+        for article in (False, True)
+    ]
     tables["plausible"] = fit_chance(
         [*best, *cut], [True] * len(best) + [False] * len(cut), PLAUSIBLE_PENALTY
     )
@@ -234,7 +243,9 @@ def one_fold(fold: int | None) -> list[dict[str, Any]]:
 def left_out() -> list[dict[str, Any]]:
     """All pages, each read with weights that never saw its site."""
     with ProcessPoolExecutor(2) as pool:
-        return [row for rows in pool.map(one_fold, range(FOLDS), chunksize=FOLDS // 2) for row in rows]
+        return [
+            row for rows in pool.map(one_fold, range(FOLDS), chunksize=FOLDS // 2) for row in rows
+        ]
 
 
 def confidence_table(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
@@ -245,7 +256,9 @@ def confidence_table(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 
 def report(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """The figures of a run, printed."""
-    figures = {name: mean for name, (mean, _) in scorer().summarise(rows).items() if mean is not None}
+    figures = {
+        name: mean for name, (mean, _) in scorer().summarise(rows).items() if mean is not None
+    }
     judged = sorted((r for r in rows if r["f1"] is not None), key=lambda r: -r["confidence"])
     sure = judged[: round(len(judged) * 0.85)]
     figures["f1 of the surest 85 %"] = fmean(row["f1"] for row in sure)
@@ -271,10 +284,16 @@ def dev(tables: Tables) -> list[dict[str, Any]]:
 
 def main() -> int:
     """Run; see the module."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--check", action="store_true", help="report, but write nothing")
-    parser.add_argument("--fast", action="store_true", help="leave no site out, keep the confidence")
-    parser.add_argument("--json", type=Path, help="write what was read on every page, site left out")
+    parser.add_argument(
+        "--fast", action="store_true", help="leave no site out, keep the confidence"
+    )
+    parser.add_argument(
+        "--json", type=Path, help="write what was read on every page, site left out"
+    )
     options = parser.parse_args()
     figures = json.loads(FIGURES.read_text("utf-8")) if FIGURES.exists() else {}
     table = dict(rankers.weights()["confidence"])

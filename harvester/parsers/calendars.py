@@ -22,9 +22,7 @@ _JALALI: Final = re.compile(
     r"(?<!\d)(?:(?P<y>1[34]\d\d)\s?[/.-]\s?(?P<m>\d{1,2})\s?[/.-]\s?(?P<d>\d{1,2})(?!\d)"
     r"|(?P<d2>\d{1,2})\s(?P<name>[^\W\d_]{2,9})(?:\sماه)?[،,]?\s(?P<y2>1[34]\d\d)(?!\d))"
 )
-_JALALI_MONTHS: Final = (
-    "فروردین اردیبهشت خرداد تیر مرداد شهریور مهر آبان آذر دی بهمن اسفند".split()
-)
+_JALALI_MONTHS: Final = "فروردین اردیبهشت خرداد تیر مرداد شهریور مهر آبان آذر دی بهمن اسفند".split()
 _FOREIGN_DIGIT: Final = re.compile(r"[^\D0-9]")
 # Words for "year", "month" and "day" that stand inside dates and say nothing.
 _PARTICLES: Final = {

@@ -81,7 +81,9 @@ _DURATION: Final = re.compile(
     r"\d+\s*[^\W\d_\u0e00-\uffff]+\.?(?:\s+(?:read|lesezeit))?", re.IGNORECASE
 )
 _RANGE: Final = re.compile(r"(?:[-–—]|\b(?:to|bis|until|au|al|по|да))$")
-_TO_ANOTHER: Final = re.compile(r"(?:[-–—]|\b(?:to|bis|until|au|al|по|да)\b)\s*(?:\d|[^\W\d_]{3,9}\.?\s\d)")
+_TO_ANOTHER: Final = re.compile(
+    r"(?:[-–—]|\b(?:to|bis|until|au|al|по|да)\b)\s*(?:\d|[^\W\d_]{3,9}\.?\s\d)"
+)
 _DECORATION: Final = " \t\r\n\xa0/|•·–—-:;,()[]<>»«"
 
 

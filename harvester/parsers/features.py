@@ -222,8 +222,8 @@ def _describe(page: Outline, sheet: Sheet, column: Column) -> Features:
         leading += bool(sheet.leads[row] and not sheet.leads[row].isdisjoint(_leads(page, cell)))
         spelled += _spelled(cell.text, sheet.slugs[row])
         told += not attribute and cell.text in sheet.told[row]
-        printed += attribute and cell.first < cell.last and looks_dated(
-            page.text(cell.first, cell.last)
+        printed += (
+            attribute and cell.first < cell.last and looks_dated(page.text(cell.first, cell.last))
         )
     outside = {
         page.tag[above]

@@ -198,9 +198,7 @@ def _groups(tree: LexborHTMLParser, page: Outline, hint: Mapping[str, Any]) -> l
     return [group_of(page, numbers, flat=bool(hint.get("flat")))] if numbers else []
 
 
-def _selector(
-    tree: LexborHTMLParser, page: Outline, places: Places, judged: Judged
-) -> str | None:
+def _selector(tree: LexborHTMLParser, page: Outline, places: Places, judged: Judged) -> str | None:
     """A selector of the group's records, or of the elements in them that print as much."""
     title = judged.roles.title
     held = [title.selector] if title and title.selector and "::" not in title.selector else []

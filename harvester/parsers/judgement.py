@@ -139,7 +139,9 @@ def describe_group(page: Outline, sheet: Sheet, roles: Roles) -> Features:
     rows = len(sheet.spans)
     coverage = [sum(cell is not None for cell in column.cells) / rows for column in sheet.columns]
     usual = [c for c, share in zip(sheet.columns, coverage, strict=True) if share >= 0.5]
-    alike = [sum(c.cells[row] is not None for c in usual) / (len(usual) or 1) for row in range(rows)]
+    alike = [
+        sum(c.cells[row] is not None for c in usual) / (len(usual) or 1) for row in range(rows)
+    ]
     features = glance(page, sheet.group) | {
         "records alike": _mean(alike),
         "least alike": min(alike),

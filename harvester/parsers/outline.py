@@ -193,7 +193,8 @@ def _zones(page: Outline) -> None:
                 or (tag in _EDGES and not main)
                 or (len(names) > 1 and _BESIDE.search(names))
             )
-            and page.chars[page.until[number]] - page.chars[page.leaves[number]] < _MOST_PAGE * total
+            and page.chars[page.until[number]] - page.chars[page.leaves[number]]
+            < _MOST_PAGE * total
         ):
             beside = True
         if not main and (tag in ("main", "article") or (len(names) > 1 and _MAIN.search(names))):

@@ -81,7 +81,8 @@ _NAMED_NEXT: Final = re.compile(
     re.IGNORECASE,
 )
 _NAMED_BACK: Final = re.compile(
-    r"(?:^|[-_ ])(?:prev\w*|newer\w*|back|first|last)(?:$|[-_ ])|arrow-?left|disabled", re.IGNORECASE
+    r"(?:^|[-_ ])(?:prev\w*|newer\w*|back|first|last)(?:$|[-_ ])|arrow-?left|disabled",
+    re.IGNORECASE,
 )
 _PAGER: Final = re.compile(
     r"pag(?:er|ina|ing|e-?nav|e-?num|e-?link|e-?list)|pagenavi|nav-?links|seiten|\bpages\b"

@@ -127,7 +127,12 @@ def _elements(run: Sequence[LexborNode]) -> int:
 
 
 def _look_above(
-    tree: LexborHTMLParser, pattern: ListingPattern, selector: str, records: Sequence[Record], *, dates: bool
+    tree: LexborHTMLParser,
+    pattern: ListingPattern,
+    selector: str,
+    records: Sequence[Record],
+    *,
+    dates: bool,
 ) -> None:
     starts = {record.nodes[0].mem_id: record for record in records}
     inside = {node.mem_id for record in records for node in record.nodes}

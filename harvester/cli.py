@@ -212,7 +212,7 @@ def peek(
 ) -> int:
     """Show what would be read from a page; nothing is stored."""
     from harvester.crawl import Exit, project_settings, sources
-    from harvester.peek import PeekError, get, is_address, reasons, read_as
+    from harvester.peek import PeekError, get, is_address, read_as, reasons
 
     hints = _hint(hint or [])
     settings = project_settings(None)

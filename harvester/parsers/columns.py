@@ -13,6 +13,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 from selectolax.lexbor import LexborNode
@@ -261,7 +262,7 @@ def _above(
 ) -> list[Column]:
     """Dates printed above runs of records: the last one before each, outside of all records."""
     gaps = [range(max(every[0].first - 60, 0), every[0].first)]
-    gaps += [range(a.last, b.first) for a, b in zip(every, every[1:], strict=False)]
+    gaps += [range(a.last, b.first) for a, b in pairwise(every)]
     kinds: dict[str, list[int]] = defaultdict(list)
     for gap in gaps:
         for leaf in gap:

@@ -185,11 +185,11 @@ def settled_format(
     votes: Counter[Order] = Counter()
     for match, day in zip(found, known, strict=False):
         if match and match["y"] and day:
-            for order in _PAIRS:
-                value = _read_numeric(match, order).value
-                votes[order] += value is not None and abs((value.date() - day).days) <= 1
-    first, second = (votes[order] for order in _PAIRS)
-    order = _column_order([match[0] for match in numbers], None)
+            for each in _PAIRS:
+                value = _read_numeric(match, each).value
+                votes[each] += value is not None and abs((value.date() - day).days) <= 1
+    first, second = (votes[each] for each in _PAIRS)
+    order: Order | None = _column_order([match[0] for match in numbers], None)
     if order is None and first != second:
         order = _PAIRS[0] if first > second else _PAIRS[1]
     order = order or _language_order(language)

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from math import log1p
 from statistics import median, pstdev
 from typing import Final
@@ -52,9 +53,7 @@ def glance(page: Outline, group: Group) -> Features:
     links = [page.linked[span.last] - page.linked[span.first] for span in spans]
     printed, linked = sum(sizes), sum(links)
     between = max(page.chars[spans[-1].last] - page.chars[spans[0].first], 1)
-    gaps = (
-        page.chars[b.first] - page.chars[a.last] for a, b in zip(spans, spans[1:], strict=False)
-    )
+    gaps = (page.chars[b.first] - page.chars[a.last] for a, b in pairwise(spans))
     parents = Counter(page.parent[span.start] for span in spans)
     tags = Counter(page.tag[span.start] for span in spans)
     words = Counter(word for span in spans for word in page.words[span.start])
@@ -114,14 +113,15 @@ def _left_out(page: Outline, group: Group, usual: str) -> tuple[float, float]:
         first.setdefault(page.parent[number], number)
         last[page.parent[number]] = number
     beside = between = 0
-    for parent in first:
-        number = parent + 1
-        while number < page.end[parent]:
-            if number not in starts and page.tag[number] == usual:
-                if page.links_in(number, page.end[number]):
-                    beside += 1
-                    between += first[parent] < number < last[parent]
-            number = page.end[number]
+    for parent, start in first.items():
+        for number in page.children(parent):
+            if (
+                number not in starts
+                and page.tag[number] == usual
+                and page.leads[page.end[number]] > page.leads[number]
+            ):
+                beside += 1
+                between += start < number < last[parent]
     count = len(starts)
     return beside / (beside + count), between / (between + count)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
@@ -48,7 +48,7 @@ class Listing:
     next_url: str | None = None
     language: str | None = None
     pattern: ListingPattern | None = None
-    evidence: Evidence = Evidence(1.0)
+    evidence: Evidence = field(default_factory=partial(Evidence, 1.0))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values: ``{"entries": [{"title", "url", "date", "teaser", "kind"}], "next_url"}``.

@@ -87,6 +87,13 @@ class Outline:
         """The links among the elements ``start .. stop``."""
         return self.links[self.leads[start] : self.leads[stop]]
 
+    def children(self, number: int) -> Iterator[int]:
+        """The elements that stand directly inside an element."""
+        child = number + 1
+        while child < self.end[number]:
+            yield child
+            child = self.end[child]
+
     def ancestors(self, number: int) -> Iterator[int]:
         """The elements around an element, from the inside out."""
         while (number := self.parent[number]) >= 0:

@@ -218,9 +218,10 @@ def _current(rows: dict[int, _Row], url: str) -> int | None:
             if child is None or not child.is_text_node or node.tag == "a":
                 continue
             text = (child.text_content or "").strip("[]() .-–|\n\t")
-            if text.isdecimal() and len(text) < 6 and int(text) not in row.numbers:
-                if {int(text) - 1, int(text) + 1} & set(row.numbers):
-                    return int(text)
+            number = int(text) if text.isdecimal() and len(text) < 6 else -1
+            beside = {number - 1, number + 1} & set(row.numbers)
+            if number >= 0 and number not in row.numbers and beside:
+                return number
     if found := _PAGE_NUMBER.search(url):
         return int(found[1])
     if any(2 in row.numbers and 1 not in row.numbers for row in rows.values()):

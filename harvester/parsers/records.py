@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
@@ -103,7 +104,7 @@ def _runs(leaders: Sequence[LexborNode]) -> list[Record]:
     # The last run of some siblings has no end: what follows it may be the foot of the page.  It is as
     # long as the others at most.
     longest: dict[int, int] = {}
-    for run, following in zip(runs, runs[1:], strict=False):
+    for run, following in pairwise(runs):
         parent, after = run[0].parent, following[0].parent
         if parent and after and parent.mem_id == after.mem_id:
             longest[parent.mem_id] = max(longest.get(parent.mem_id, 0), _elements(run))

@@ -83,9 +83,9 @@ def may_be_title(column: Column) -> bool:
 
 def may_be_date(column: Column) -> bool:
     """Whether enough of a column looks like dates."""
-    if column.part.startswith("::attr") and column.part not in _DATES:
-        if column.part != "::attr(title)" or not column.names & {"abbr", "time", "span"}:
-            return False
+    dated_title = column.part == "::attr(title)" and column.names & {"abbr", "time", "span"}
+    if column.part.startswith("::attr") and column.part not in _DATES and not dated_title:
+        return False
     cells = [cell for cell in column.cells if cell]
     return sum(looks_dated(cell.text) for cell in cells) >= _SHARE_DATED * len(cells)
 

@@ -8,7 +8,7 @@ finds exactly the wanted elements on the page.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import combinations, islice
 from typing import Final
 
@@ -149,7 +149,7 @@ def _conditions(
                 yield f":not(.{word})"
     yield ":has(td)"
     inside = [
-        {name for n in _children(page, number) for name in places.of(n) if " " not in name}
+        {name for n in page.children(number) for name in places.of(n) if " " not in name}
         for number in records
     ]
     for name in sorted(set.intersection(*inside), key=len):
@@ -181,12 +181,5 @@ def _position(page: Outline, number: int) -> str:
     parent = page.parent[number]
     if parent < 0:
         return ""
-    alike = [n for n in _children(page, parent) if page.tag[n] == page.tag[number]]
+    alike = [n for n in page.children(parent) if page.tag[n] == page.tag[number]]
     return f":nth-of-type({alike.index(number) + 1})" if len(alike) > 1 else ""
-
-
-def _children(page: Outline, parent: int) -> Iterable[int]:
-    number = parent + 1
-    while number < page.end[parent]:
-        yield number
-        number = page.end[number]

@@ -87,6 +87,7 @@ NEXT = {
 }
 PLAUSIBLE_PENALTY = 0.003
 RIVALS = 10  # groups of a page that the ranker learns from, more than it will have to choose from
+RIGHT = 0.95  # the F1 of a page that was read right
 NAMELESS = 0.5  # what a page whose class words say nothing counts, beside the page as it is
 
 
@@ -249,9 +250,10 @@ def left_out() -> list[dict[str, Any]]:
 
 
 def confidence_table(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """How scores tell right pages from wrong ones."""
+    """How the doubts of left-out pages tell right ones from wrong ones."""
     judged = [row for row in rows if row["f1"] is not None]
-    return fit_chance([row["doubts"] for row in judged], [row["f1"] > 0.99 for row in judged], 0.01)
+    points = [{n: v for n, v in row["doubts"].items() if n != "plausible"} for row in judged]
+    return fit_chance(points, [row["f1"] >= RIGHT for row in judged], PLAUSIBLE_PENALTY)
 
 
 def report(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:

@@ -35,9 +35,9 @@ def explain(
         yield "what tells the first from the second:"
         yield f"  {_why(judged[0].features, weights()['listing'], rival)}"
         yield from _fields(whole, judged[0])
-    yield f"confidence {learned.evidence.confidence:.2f}: " + ", ".join(
-        f"{name} {value:.2f}" for name, value in learned.evidence.doubts.items() if name != "any"
-    )
+    doubts = dict(learned.evidence.doubts)
+    yield f"confidence {learned.evidence.confidence:.2f}:"
+    yield f"  {_why(doubts, weights()['confidence'], {'any': 1.0})}"
     base = base_url(tree, page.url)
     table = weights()["next"]
     links = describe_links(tree, page.url, base)

@@ -113,10 +113,11 @@ def _teaser(
     if link and text and node.is_element_node and node.tag != "a":
         for more in reversed(node.css("a[href]")):
             says = text_of(more)
-            if more.attributes.get("href") == link and text == says and len(text) <= _SHORTEST:
+            own = (more.attributes.get("href") or "").partition("#")[0] == link.partition("#")[0]
+            if own and text == says and len(text) <= _SHORTEST:
                 return None  # "Continue reading" and nothing to read before it
             if (
-                more.attributes.get("href") != link
+                not own
                 or not 0 < len(says) <= _LONGEST_MORE < len(text) - len(says)
                 or not text.endswith(says)
             ):

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from math import exp
 from typing import Any, Final
 
 from selectolax.lexbor import LexborHTMLParser
@@ -40,10 +41,11 @@ _MISSED: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Why a page was read as it was, in words, and how likely it is that its entries are all right.
+    """Why a page was read as it was, in words, and how likely it is that it was read right.
 
     ``confidence`` is a share of pages, measured on pages of sites that the rankers had not seen: of
-    those with 0.9, nine in ten are right.  1 where a person gave the pattern.
+    those with 0.9, nine in ten have their entries right (an F1 of 0.95 or more).  1 where a person
+    gave the pattern; where there is no listing, how sure that is.
     """
 
     confidence: float
@@ -144,7 +146,8 @@ def _divides(fine: Judged, coarse: Judged) -> bool:
     return (
         fine.roles.title is not None
         and len(inner) >= 1.5 * len(outer)
-        and all(any(a <= s.first and s.last <= b for a, b in outer) for s in inner)
+        and sum(any(a <= s.first and s.last <= b for a, b in outer) for s in inner)
+        >= _MOST_READ * len(inner)
     )
 
 
@@ -177,17 +180,33 @@ def _tells_apart(judged: Judged) -> bool:
 
 
 def _doubts(judged: Sequence[Judged]) -> dict[str, float]:
-    """What speaks for the first group: that it is a listing, and how far it is ahead."""
+    """What speaks for and against the first group."""
     if not judged:
-        return {"any": 1.0, "plausible": 0.0, "lead": 0.0, "title lead": 0.0}
-    first = judged[0]
-    second = judged[1].score if len(judged) > 1 else first.score - 3
+        return {"any": 1.0, "plausible": 0.0}
     return {
         "any": 1.0,
-        "plausible": chance(first.features, weights()["plausible"]),
-        "lead": min(first.score - second, 3),
-        "title lead": min(first.roles.title_lead, 3),
+        "plausible": chance(judged[0].features, weights()["plausible"]),
+        "rivals": 5 * _rivals(judged, 1.0),
+        "near rivals": 10 * _rivals(judged, 5.0),
     }
+
+
+def _rivals(judged: Sequence[Judged], sharpness: float) -> float:
+    """What share of entries would be wrong if the ranker's scores were chances.
+
+    Groups of nearly the same records are no rivals; ``sharpness`` is how far scores are believed.
+    """
+    top = judged[0].score
+    chances = [exp(min(sharpness * (each.score - top), 5.0)) for each in judged]
+    losses = [1 - _agreement(judged[0].sheet.group, each.sheet.group) for each in judged]
+    return sum(c * loss for c, loss in zip(chances, losses, strict=True)) / sum(chances)
+
+
+def _agreement(group: Group, other: Group) -> float:
+    """How far two groups are the same records: the share of leaders that stand in both."""
+    spans = [(span.first, span.last) for span in other.spans]
+    both = sum(any(a < s.last and s.first < b for a, b in spans) for s in group.spans)
+    return 2 * both / (len(group.spans) + len(spans)) if len(spans) <= 200 else 1.0
 
 
 def _groups(tree: LexborHTMLParser, page: Outline, hint: Mapping[str, Any]) -> list[Group]:

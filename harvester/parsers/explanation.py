@@ -26,7 +26,7 @@ def explain(
     whole = outline(tree)
     groups = candidates(whole)
     judged = judge(whole, Places(whole), groups, hint)
-    learned = learn(tree, language, hint)
+    learned = learn(tree, language, hint, page.url)
     yield f"{len(groups)} groups repeat on this page; {len(judged)} were looked into:"
     for each in judged:
         yield f"  {each.score:6.2f}  {len(each.sheet.group.spans):4} records  {_first(whole, each)}"

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from math import exp
 from typing import Any, Final
@@ -24,10 +24,12 @@ from harvester.parsers.dates import read_column, settled_format
 from harvester.parsers.features import Sheet, own_targets, sheet
 from harvester.parsers.judgement import describe_group, glance, weight
 from harvester.parsers.outline import Outline, outline
+from harvester.parsers.pagination import next_selector
 from harvester.parsers.pattern import ListingPattern
 from harvester.parsers.rankers import Features, Weights, chance, score, weights
 from harvester.parsers.roles import Roles, choose_roles, may_be_date
 from harvester.parsers.selectors import record_selector
+from harvester.parsers.tree import base_url
 
 LONGLIST: Final = 36  # groups that are worth a glance
 SHORTLIST: Final = 5  # groups whose records are worth looking into,
@@ -75,8 +77,13 @@ def learn(
     tree: LexborHTMLParser,
     language: str | None = None,
     hint: Mapping[str, Any] | None = None,
+    url: str | None = None,
 ) -> Learned:
-    """The pattern of the page's main listing.  ``hint`` are fields of a pattern that are kept."""
+    """The pattern of the page's main listing.
+
+    ``hint`` are fields of a pattern that are kept.  ``url`` is the page's address; with it the pattern
+    has a selector of the next page, where one can be trusted.
+    """
     page = outline(tree)
     places = Places(page)
     hint = dict(hint or {})
@@ -89,6 +96,9 @@ def learn(
                 continue
             if record := hint.get("record") or _selector(tree, page, places, each):
                 pattern = _pattern(page, places, each, record, language, hint)
+                if url and not pattern.next_page:
+                    selector = next_selector(tree, url, base_url(tree, url))
+                    pattern = replace(pattern, next_page=selector)
                 return Learned(pattern, Evidence(sure, _reasons(page, each, judged), doubts))
     reason = "nothing that repeats here looks like a listing"
     return Learned(None, Evidence(round(1 - doubts["plausible"], 3), (reason,), doubts))

@@ -117,7 +117,7 @@ def read(
     declared = _declared_language(tree)
     evidence = Evidence(1.0, ("the pattern was given",))
     if pattern is None:
-        learned = learn(tree, language or declared, hint)
+        learned = learn(tree, language or declared, hint, page.url)
         pattern, evidence = learned.pattern, learned.evidence
         if pattern is None:
             return Listing(language=declared, evidence=evidence)

@@ -10,7 +10,7 @@ is its own next page has none.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
@@ -95,6 +95,7 @@ _PAGE_WORD: Final = re.compile(
     r"pag|seite|start|offset|skip|strana|(?:^|\W)(?:p|pg|pn)\W?\d", re.IGNORECASE
 )
 _NUMBER: Final = re.compile(r"\d+")
+_PLAIN_WORD: Final = re.compile(r"[A-Za-z][\w-]*", re.ASCII)
 _PAGE_NUMBER: Final = re.compile(r"(?:page|paged|pagina|seite|p|PAGEN_1)[=/_-]?(\d{1,4})(?:\D|$)")
 _FORWARD_SIGNS: Final = ("says next", "says older", "says more", "rel next", "named next")
 _SHORT: Final = 40  # characters; what is longer is no link of a pager
@@ -118,6 +119,32 @@ def find_next(tree: LexborHTMLParser, selector: str | None, url: str, base: str)
     table = weights()["next"]
     best = max(options, key=lambda option: score(option.features, table), default=None)
     return best.url if best and score(best.features, table) > 0 else None
+
+
+def next_selector(tree: LexborHTMLParser, url: str, base: str) -> str | None:
+    """A selector of the link to the next page, ``None`` when only looking at all links finds it.
+
+    Only what is called "next" is trusted to lead on from every page: a number leads to one page.
+    """
+    wanted = find_next(tree, None, url, base)
+    if wanted is None:
+        return None
+    for selector in _named_selectors(tree, wanted, base):
+        if find_next(tree, selector, url, base) == wanted:
+            return selector
+    return None
+
+
+def _named_selectors(tree: LexborHTMLParser, wanted: str, base: str) -> Iterator[str]:
+    yield "a[rel~=next]"
+    for node in tree.css("a[href]"):
+        if absolute(node.attributes.get("href"), base) != wanted:
+            continue
+        parent = node.parent
+        for element, form in ((node, "a.{}"), (parent, ".{} > a")):
+            for word in ((element and element.attributes.get("class")) or "").split():
+                if _NAMED_NEXT.search(word) and _PLAIN_WORD.fullmatch(word):
+                    yield form.format(word)
 
 
 @dataclass(frozen=True, slots=True)

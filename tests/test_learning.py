@@ -179,6 +179,24 @@ def test_an_ambiguous_column_is_settled_by_what_attributes_say() -> None:
     assert listing.pattern is not None and listing.pattern.date_format == "%m/%d/%Y"
 
 
+def test_an_ambiguous_column_is_settled_by_what_the_metadata_says() -> None:
+    items = "".join(
+        f"<li><a href='/{n}-x'>{title}</a> <i>{n + 1}/5/2011</i></li>"
+        for n, title in enumerate(SUBJECTS)
+    )
+    told = [
+        {"@type": "NewsArticle", "url": f"/{n}-x", "datePublished": f"2011-0{n + 1}-05T10:00:00Z"}
+        for n in range(8)
+    ]
+    script = f"<script type='application/ld+json'>{json.dumps({'@graph': told})}</script>"
+    page = site(f"<ul>{items}</ul>{script}")
+    days = [date(2011, n + 1, 5) for n in range(8)]
+    assert [entry.day for entry in read_listing(page, URL).entries] == days
+    for broken in ("{", "[" * 5000, '{"@type": ["NewsArticle", 7], "url": {"@id": 3}}', "null"):
+        page = site(f"<ul>{items}</ul><script type='application/ld+json'>{broken}</script>")
+        assert [entry.title for entry in read_listing(page, URL).entries] == list(SUBJECTS)
+
+
 def test_a_title_that_is_cut_is_read_whole_where_the_link_says_it() -> None:
     items = each(
         "<li><a href='/news/{n}-a-story' title='{title}'>{title:.30}...</a> <i>{dots}</i></li>"

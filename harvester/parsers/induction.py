@@ -23,13 +23,14 @@ from harvester.parsers.columns import Column, Places, column_of, columns
 from harvester.parsers.dates import read_column, settled_format
 from harvester.parsers.features import Sheet, own_targets, sheet
 from harvester.parsers.judgement import describe_group, glance, weight
+from harvester.parsers.metadata import Declared, declared_entries
 from harvester.parsers.outline import Outline, outline
 from harvester.parsers.pagination import next_selector
 from harvester.parsers.pattern import ListingPattern
 from harvester.parsers.rankers import Features, Weights, chance, score, weights
 from harvester.parsers.roles import Roles, choose_roles, may_be_date
 from harvester.parsers.selectors import record_selector
-from harvester.parsers.tree import base_url
+from harvester.parsers.tree import absolute, base_url
 
 LONGLIST: Final = 36  # groups that are worth a glance
 SHORTLIST: Final = 5  # groups whose records are worth looking into,
@@ -39,6 +40,8 @@ _DAYS: Final = ("day", "minute", "second")
 _MOST_READ: Final = 0.9
 _COLUMNS: Final = ("title", "date", "teaser", "kind")
 _MISSED: Final = 5.0
+_FEWEST_DECLARED: Final = 3
+_SUPPORT: Final = 1.0  # what a group gains whose addresses the page's metadata names
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,10 @@ def learn(
     page = outline(tree)
     places = Places(page)
     hint = dict(hint or {})
-    judged = _completed(page, judge(page, places, _groups(tree, page, hint), hint))
+    base = base_url(tree, url) if url else ""
+    declared = declared_entries(tree, base)
+    judged = judge(page, places, _groups(tree, page, hint), hint)
+    judged = _completed(page, _supported(judged, declared, base))
     doubts = _doubts(judged)
     sure = round(chance(doubts, weights()["confidence"]), 3)
     if judged and (doubts["plausible"] >= LEAST_PLAUSIBLE or "record" in hint):
@@ -95,9 +101,10 @@ def learn(
             if not _tells_apart(each):
                 continue
             if record := hint.get("record") or _selector(tree, page, places, each):
-                pattern = _pattern(page, places, each, record, language, hint)
+                known = _known_days(each, declared, base)
+                pattern = _pattern(page, places, each, record, language, hint, known)
                 if url and not pattern.next_page:
-                    selector = next_selector(tree, url, base_url(tree, url))
+                    selector = next_selector(tree, url, base)
                     pattern = replace(pattern, next_page=selector)
                 return Learned(pattern, Evidence(sure, _reasons(page, each, judged), doubts))
     reason = "nothing that repeats here looks like a listing"
@@ -131,6 +138,37 @@ def judge(
         value -= _MISSED * sum(column is None for column in given.values())
         judged.append(Judged(found, roles, features, value))
     return sorted(judged, key=lambda each: -each.score)
+
+
+def _supported(judged: list[Judged], declared: Mapping[str, Declared], base: str) -> list[Judged]:
+    """The same, with what the page's metadata names counted in favour of the groups that have it."""
+    if len(declared) < _FEWEST_DECLARED:
+        return judged
+    weighed = [
+        replace(each, score=each.score + _SUPPORT * _share_declared(each, declared, base))
+        for each in judged
+    ]
+    return sorted(weighed, key=lambda each: -each.score)
+
+
+def _share_declared(judged: Judged, declared: Mapping[str, Declared], base: str) -> float:
+    """How well a group's addresses are those of the metadata: the harmonic mean of both shares."""
+    leads = [{absolute(target, base) for target in lead} for lead in judged.sheet.leads]
+    named = sum(not lead.isdisjoint(declared) for lead in leads) / (len(leads) or 1)
+    reached = {url for lead in leads for url in lead if url in declared}
+    most = min(len(declared), len(leads))
+    covered = min(len(reached) / most, 1.0) if most else 0.0
+    return 2 * named * covered / (named + covered) if named + covered else 0.0
+
+
+def _known_days(judged: Judged, declared: Mapping[str, Declared], base: str) -> list[date | None]:
+    """The days that the page's metadata gives for the records."""
+    found: list[date | None] = []
+    for lead in judged.sheet.leads:
+        urls = {absolute(target, base) for target in lead}
+        days = {declared[url].day for url in urls if url in declared}
+        found.append(days.pop() if len(days) == 1 else None)
+    return found
 
 
 def _completed(page: Outline, judged: list[Judged]) -> list[Judged]:
@@ -262,9 +300,10 @@ def _pattern(
     record: str,
     language: str | None,
     hint: Mapping[str, Any],
+    known: Sequence[date | None],
 ) -> ListingPattern:
     roles = judged.roles
-    dates, date_format = _date_column(judged, language)
+    dates, date_format = _date_column(judged, language, known)
     fields: dict[str, Any] = {
         "record": record,
         "flat": judged.sheet.group.flat,
@@ -278,17 +317,19 @@ def _pattern(
     return ListingPattern(**(fields | dict(hint)))
 
 
-def _date_column(judged: Judged, language: str | None) -> tuple[Column | None, str | None]:
+def _date_column(
+    judged: Judged, language: str | None, declared: Sequence[date | None]
+) -> tuple[Column | None, str | None]:
     """The column of dates, and the format that settles its order of day and month.
 
     What is shown goes before what an attribute says, which may be in another zone; but attributes
-    settle what is ambiguous as it is shown.
+    settle what is ambiguous as it is shown, as do the days that the page's metadata declares.
     """
     column = judged.roles.date
     if column is None:
         return None, None
     printed = column if column.printed else _printed_date(judged.sheet, column)
-    known = _days(judged.sheet, language)
+    known = _days(judged.sheet, language) or declared
     for candidate in (printed, column):
         if candidate is not None:
             order = settled_format(candidate.texts, language, known)

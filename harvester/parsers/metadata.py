@@ -1,0 +1,91 @@
+"""What a page says of its entries for machines: JSON-LD lists of articles.
+
+Evidence only.  It can tell which of two groups is the listing, and settle whether 5/6/2011 is in May
+or in June; it never fills in what the page does not show.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, Final
+
+from selectolax.lexbor import LexborHTMLParser
+
+from harvester.parsers.tree import absolute
+
+_LONGEST: Final = 1_000_000  # characters of one script
+_DEEPEST: Final = 12
+_ARTICLES: Final = (
+    "Article",
+    "NewsArticle",
+    "BlogPosting",
+    "Report",
+    "ReportageNewsArticle",
+    "Event",
+)
+_NOT_LISTS: Final = ("BreadcrumbList",)
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """An entry as the page's metadata names it."""
+
+    url: str
+    day: date | None
+
+
+def declared_entries(tree: LexborHTMLParser, base: str) -> dict[str, Declared]:
+    """The entries that the page's JSON-LD names, by address; what cannot be read is left out."""
+    found: dict[str, Declared] = {}
+    for script in tree.css('script[type="application/ld+json"]'):
+        text = script.text(deep=True)
+        if len(text) > _LONGEST:
+            continue
+        try:
+            data = json.loads(text)
+        except (ValueError, RecursionError):
+            continue
+        for item in _items(data, 0):
+            url = absolute(_address(item), base)
+            if url:
+                found[url] = Declared(url, _day(item.get("datePublished")))
+    return found
+
+
+def _items(data: Any, depth: int) -> Iterator[dict[str, Any]]:
+    """The articles, and the members of lists, anywhere in the data."""
+    if depth > _DEEPEST:
+        return
+    if isinstance(data, list):
+        for each in data:
+            yield from _items(each, depth + 1)
+    elif isinstance(data, dict):
+        kinds = data.get("@type")
+        kinds = kinds if isinstance(kinds, list) else [kinds]
+        if any(kind in _NOT_LISTS for kind in kinds):
+            return
+        if any(kind in _ARTICLES or kind == "ListItem" for kind in kinds):
+            yield data
+        for value in data.values():
+            if isinstance(value, (list, dict)):
+                yield from _items(value, depth + 1)
+
+
+def _address(item: dict[str, Any]) -> str | None:
+    for name in ("url", "@id", "mainEntityOfPage", "item"):
+        value = item.get(name)
+        if isinstance(value, dict):
+            value = value.get("@id") or value.get("url")
+        if isinstance(value, str) and value:
+            return value
+    return None
+
+
+def _day(value: object) -> date | None:
+    try:
+        return date.fromisoformat(value[:10]) if isinstance(value, str) else None
+    except ValueError:
+        return None

@@ -165,8 +165,8 @@ def _known_days(judged: Judged, declared: Mapping[str, Declared], base: str) -> 
     """The days that the page's metadata gives for the records."""
     found: list[date | None] = []
     for lead in judged.sheet.leads:
-        urls = {absolute(target, base) for target in lead}
-        days = {declared[url].day for url in urls if url in declared}
+        urls = (absolute(target, base) for target in lead)
+        days = {declared[url].day for url in urls if url is not None and url in declared}
         found.append(days.pop() if len(days) == 1 else None)
     return found
 

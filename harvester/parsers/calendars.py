@@ -88,3 +88,8 @@ _CALENDARS: Final[dict[str, Callable[[str], str]]] = {
     "ja": _era,
     "fa": _jalali,
 }
+
+
+def rewrites(language: str) -> bool:
+    """Whether ``gregorian`` changes texts of a language for more than their digits."""
+    return language in _CALENDARS or language in _PARTICLES

@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 from harvester.parsers.outline import Outline
 
 FEWEST_RECORDS: Final = 2
-MOST_RECORDS: Final = 3000
+MOST_RECORDS: Final = 20_000
 _MOST_STEPS: Final = 30
 _SHALLOW: Final = frozenset(["body", "main", "html"])
 
@@ -60,7 +60,7 @@ def candidates(page: Outline) -> list[Group]:
 def group_of(page: Outline, leaders: Sequence[int], *, flat: bool = False) -> Group:
     """The group of just these leaders, as they are."""
     if flat:
-        return _run(page, page.parent[leaders[0]], leaders)
+        return _run(page, leaders)
     return Group(tuple(Span(n, page.end[n], page.leaves[n], page.until[n]) for n in leaders))
 
 
@@ -137,35 +137,48 @@ def _runs(page: Outline) -> Iterator[Group]:
     children: dict[int, list[int]] = defaultdict(list)
     for number in range(1, len(page.nodes)):
         children[page.parent[number]].append(number)
+    alike: dict[tuple[object, ...], list[int]] = defaultdict(list)
     for parent, below in children.items():
-        if len(below) < 2 * FEWEST_RECORDS:
-            continue
         kinds: dict[tuple[object, ...], list[int]] = defaultdict(list)
         for number in below:
             if page.leaves[number] < page.until[number]:
                 kinds[(page.tag[number],)].append(number)
                 kinds[page.tag[number], page.words[number]].append(number)
-        for leaders in kinds.values():
-            if len(leaders) >= FEWEST_RECORDS and len(below) >= 1.5 * len(leaders):
-                yield _run(page, parent, leaders)
+        for kind, leaders in kinds.items():
+            if len(below) >= 1.5 * len(leaders):
+                alike[page.tag[parent], page.words[parent], *kind].extend(leaders)
+                if FEWEST_RECORDS <= len(leaders) <= MOST_RECORDS:
+                    yield _run(page, leaders)
+    for leaders in alike.values():
+        parents = {page.parent[number] for number in leaders}
+        if 1 < len(parents) and 2 * len(parents) <= len(leaders) <= MOST_RECORDS:
+            yield _run(page, sorted(leaders))
 
 
-def _run(page: Outline, parent: int, leaders: Sequence[int]) -> Group:
-    stops = [*leaders[1:], page.end[parent]]
-    sizes = [len(_siblings(page, *ends)) for ends in zip(leaders, stops, strict=True)]
-    # Nothing follows the last run but what the page's foot has: it is as long as others at most.
-    longest = max(sizes[:-1], default=sizes[-1])
-    if sizes[-1] > longest:
-        stops[-1] = _siblings(page, leaders[-1], stops[-1])[longest]
-    lasts = [page.leaves[stop] for stop in stops]
-    lasts[-1] = min(lasts[-1], page.until[parent])
-    return Group(
-        tuple(
-            Span(start, stop, page.leaves[start], last)
-            for start, stop, last in zip(leaders, stops, lasts, strict=True)
-        ),
-        flat=True,
-    )
+def _run(page: Outline, leaders: Sequence[int]) -> Group:
+    """The runs that begin at these leaders, each among the siblings of its leader."""
+    spans: list[Span] = []
+    open_ended: list[int] = []
+    longest = 0
+    for place, leader in enumerate(leaders):
+        parent = page.parent[leader]
+        following = leaders[place + 1] if place + 1 < len(leaders) else -1
+        if following >= 0 and page.parent[following] == parent:
+            stop, last = following, page.leaves[following]
+            longest = max(longest, len(_siblings(page, leader, stop)))
+        else:
+            stop, last = page.end[parent], page.until[parent]
+            open_ended.append(place)
+        spans.append(Span(leader, stop, page.leaves[leader], last))
+    # Nothing follows the last run of some siblings but what the page's foot has: it is as long as
+    # others at most.
+    for place in open_ended:
+        span = spans[place]
+        siblings = _siblings(page, span.start, span.stop)
+        if 0 < longest < len(siblings):
+            stop = siblings[longest]
+            spans[place] = Span(span.start, stop, span.first, page.leaves[stop])
+    return Group(tuple(spans), flat=True)
 
 
 def _siblings(page: Outline, start: int, stop: int) -> list[int]:

@@ -22,7 +22,7 @@ from enum import Enum
 from functools import lru_cache
 from typing import Any, Final, Literal
 
-from harvester.parsers.calendars import gregorian
+from harvester.parsers.calendars import gregorian, rewrites
 from pipelines.entry import Precision
 
 Order = Literal["DMY", "MDY", "YMD"]
@@ -113,7 +113,9 @@ def read_column(
     which relative dates ("3 hours ago") stay unread.
     """
     reader = _reader((language or "").partition("-")[0].lower())
-    quick = [reader.read_known(text) for text in texts]
+    # Where texts are rewritten first, what they look like says nothing of what was read before.
+    plain = not rewrites(reader.language)
+    quick = [reader.read_known(text) if plain else None for text in texts]
     if all(quick):
         return quick  # type: ignore[return-value]
     cleaned = [gregorian(_clean(text), reader.language) for text in texts]

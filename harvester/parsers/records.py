@@ -103,22 +103,30 @@ def _runs(leaders: Sequence[LexborNode]) -> list[Record]:
         runs.append(run)
     # The last run of some siblings has no end: what follows it may be the foot of the page.  It is as
     # long as the others at most.
-    longest: dict[int, int] = {}
-    for run, following in pairwise(runs):
-        parent, after = run[0].parent, following[0].parent
-        if parent and after and parent.mem_id == after.mem_id:
-            longest[parent.mem_id] = max(longest.get(parent.mem_id, 0), _elements(run))
-    most = max(longest.values(), default=0)
-    return [Record(_cut(run, longest, most), {}) for run in runs]
+    longest = max(
+        (
+            _elements(run)
+            for run, following in pairwise(runs)
+            if _parent(run[0]) == _parent(following[0])
+        ),
+        default=0,
+    )
+    ends = [_parent(a[0]) != _parent(b[0]) for a, b in pairwise(runs)] + [True]
+    return [
+        Record(_cut(run, longest) if last else run, {})
+        for run, last in zip(runs, ends, strict=True)
+    ]
 
 
-def _cut(run: list[LexborNode], longest: dict[int, int], most: int) -> list[LexborNode]:
-    parent = run[0].parent
-    limit = (longest.get(parent.mem_id) if parent else None) or most
+def _parent(node: LexborNode) -> int:
+    return node.parent.mem_id if node.parent is not None else 0
+
+
+def _cut(run: list[LexborNode], longest: int) -> list[LexborNode]:
     kept = 0
     for place, node in enumerate(run):
         kept += node.is_element_node
-        if limit and kept > limit:
+        if 0 < longest < kept:
             return run[:place]
     return run
 
@@ -141,10 +149,9 @@ def _look_above(
     for node in tree.css(f"{pattern.record}, {selector}"):
         record = starts.get(node.mem_id)
         if record is None:
-            if dates and not looks_dated(text_of(node)):
-                continue
             if not any(above.mem_id in inside for above in _chain(node)):
-                last = node
+                # A heading without a date ends what the one before it says.
+                last = node if not dates or looks_dated(text_of(node)) else None
         elif last is not None:
             record.above[selector] = last
 

@@ -151,7 +151,7 @@ def _runs(page: Outline) -> Iterator[Group]:
                     yield _run(page, leaders)
     for leaders in alike.values():
         parents = {page.parent[number] for number in leaders}
-        if 1 < len(parents) and 2 * len(parents) <= len(leaders) <= MOST_RECORDS:
+        if len(parents) > 1 and 2 * len(parents) <= len(leaders) <= MOST_RECORDS:
             yield _run(page, sorted(leaders))
 
 

@@ -29,6 +29,7 @@ _MOST_MATCHES: Final = 3
 _MOST_CELLS: Final = 8  # of a row of a table
 _MOST_LEAVES: Final = 2000  # texts in one cell
 _MOST_TEXTS: Final = 4
+_FAR_ABOVE: Final = 60  # texts before the first record
 _COMMON: Final = 1.5  # uses of a class word for each record
 _LEAST_COVERAGE: Final = 0.2
 DATED: Final = ("datetime", "content", "title", "data-date", "data-time", "data-published")
@@ -43,6 +44,7 @@ LOOKS: Final = re.compile(
 )
 
 
+_PLAIN_TAG: Final = re.compile(r"[a-z][a-z0-9-]*")
 _IDENTITY: Final = re.compile(r"[A-Za-z][A-Za-z_-]*\d{0,2}")
 
 
@@ -113,6 +115,11 @@ class Places:
         """The class words that an element shares with others."""
         return self._words[number]
 
+    def tag(self, number: int) -> str:
+        """The selector of an element's tag; "*" for the tags of word processors ("o:p")."""
+        tag = self._page.tag[number]
+        return tag if _PLAIN_TAG.fullmatch(tag) else "*"
+
     def identity(self, number: int) -> str:
         """A selector of this element alone, by its id, if it has one that a person gave."""
         name = self._page.attributes[number].get("id") or ""
@@ -123,7 +130,7 @@ class Places:
         return (self._page.tag[number], *self._words[number])
 
     def _selectors(self, number: int) -> Iterable[str]:
-        tag, words = self._page.tag[number], self._words[number]
+        tag, words = self.tag(number), self._words[number]
         yield tag
         for word in words:
             yield f".{word}"
@@ -133,7 +140,7 @@ class Places:
         if parent >= 0:
             own = (tag, f"{tag}.{words[0]}") if words else (tag,)
             for leaf in own:
-                yield f"{self._page.tag[parent]} > {leaf}"
+                yield f"{self.tag(parent)} > {leaf}"
                 for word in self._words[parent]:
                     yield f".{word} > {leaf}"
 
@@ -174,13 +181,19 @@ def column_of(page: Outline, group: Group, selector: str) -> Column | None:
     for span in sample(group):
         cell = None
         record = Record(_nodes(page, group, span), {})
-        element = record.node(replace(field, text=None, above=False, attribute=None))
+        element = record.node(replace(field, text=None, attribute=None))
         number = numbers.get(element.mem_id) if element is not None else None
-        if number is not None:
-            wanted = "" if field.attribute is None else f"::attr({field.attribute})"
-            wanted = f"::text({field.text})" if field.text else wanted
-            cell = dict(_cells(page, number)).get(wanted)
-            column.part = wanted
+        text = record.value(selector)
+        if number is not None and text:
+            first, last = page.leaves[number], page.until[number]
+            if field.text is not None:
+                own = [leaf for leaf in range(first, last) if page.owners[leaf] == number]
+                first = own[field.text - 1] if len(own) >= field.text else first
+                last = first + 1
+                column.part = f"::text({field.text})"
+            elif field.attribute is not None:
+                column.part = f"::attr({field.attribute})"
+            cell = Cell(number, first, last, text)
             column.names.update((page.tag[number], *page.words[number]))
         column.cells.append(cell)
     if not any(column.cells):
@@ -260,27 +273,36 @@ def _parts(page: Outline, number: int, leaves: Sequence[int]) -> list[tuple[str,
 def _above(
     page: Outline, every: Sequence[Span], spans: Sequence[Span], places: Places
 ) -> list[Column]:
-    """Dates printed above runs of records: the last one before each, outside of all records."""
-    gaps = [range(max(every[0].first - 60, 0), every[0].first)]
+    """Dates printed above runs of records: the last heading before each, outside of all records.
+
+    A column in which the first record has none is no column of headings: there the dates stand below
+    the records that they belong to.
+    """
+    gaps = [range(max(every[0].first - _FAR_ABOVE, 0), every[0].first)]
     gaps += [range(a.last, b.first) for a, b in pairwise(every)]
+    owners = {
+        leaf: owner
+        for gap in gaps
+        for leaf in gap
+        if not (owner := page.owners[leaf]) < every[-1].start < page.end[owner]
+    }
+    dated = {s for leaf, o in owners.items() if looks_dated(page.texts[leaf]) for s in places.of(o)}
     kinds: dict[str, list[int]] = defaultdict(list)
-    for gap in gaps:
-        for leaf in gap:
-            if looks_dated(page.texts[leaf]):
-                for selector in places.of(page.owners[leaf]):
-                    kinds[selector].append(leaf)
+    for leaf, owner in owners.items():
+        for selector in dated.intersection(places.of(owner)):
+            kinds[selector].append(leaf)
     found = []
     for selector, leaves in kinds.items():
-        if len(leaves) < 2 or leaves[-1] < spans[0].first:  # it heads the page, not runs of records
-            continue
-        names = {name for leaf in leaves for name in places.names(page.owners[leaf])}
-        column = Column(selector + "::above", "::above", [None] * len(spans), names)
+        column = Column(selector + "::above", "::above", [None] * len(spans))
         for row, span in enumerate(spans):
             before = [leaf for leaf in leaves if leaf < span.first]
-            if before:
+            if before and looks_dated(page.texts[before[-1]]):
                 leaf = before[-1]
-                column.cells[row] = Cell(page.owners[leaf], leaf, leaf + 1, page.texts[leaf])
-        found.append(column)
+                column.cells[row] = Cell(owners[leaf], leaf, leaf + 1, page.texts[leaf])
+                column.names.update(places.names(owners[leaf]))
+        shared = {cell.first for cell in column.cells if cell}
+        if column.cells[0] and len(shared) > 1:  # otherwise it heads the page, not runs of records
+            found.append(column)
     return found
 
 

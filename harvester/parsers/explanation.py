@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from harvester.page import Page
-from harvester.parsers.candidates import candidates
 from harvester.parsers.columns import Column, Places
 from harvester.parsers.features import Sheet, beside
-from harvester.parsers.induction import Judged, judge, learn
+from harvester.parsers.induction import Judged, groups_of, learn, ranked
+from harvester.parsers.metadata import declared_entries
 from harvester.parsers.outline import Outline, outline
 from harvester.parsers.pagination import describe_links
 from harvester.parsers.rankers import Features, score, weights
@@ -24,8 +24,11 @@ def explain(
     """Lines that say what learning weighed on a page.  Raises ``Unreadable``."""
     tree = parse(page.utf8)
     whole = outline(tree)
-    groups = candidates(whole)
-    judged = judge(whole, Places(whole), groups, hint)
+    hint = dict(hint or {})
+    groups = groups_of(tree, whole, hint)
+    base = base_url(tree, page.url)
+    declared = declared_entries(tree, base)
+    judged = ranked(whole, Places(whole), groups, hint, declared, base)
     learned = learn(tree, language, hint, page.url)
     yield f"{len(groups)} groups repeat on this page; {len(judged)} were looked into:"
     for each in judged:
@@ -38,7 +41,6 @@ def explain(
     doubts = dict(learned.evidence.doubts)
     yield f"confidence {learned.evidence.confidence:.2f}:"
     yield f"  {_why(doubts, weights()['confidence'], {'any': 1.0})}"
-    base = base_url(tree, page.url)
     table = weights()["next"]
     links = describe_links(tree, page.url, base)
     links.sort(key=lambda link: -score(link.features, table))

@@ -26,7 +26,7 @@ from harvester.parsers.judgement import describe_group, glance, weight
 from harvester.parsers.metadata import Declared, declared_entries
 from harvester.parsers.outline import Outline, outline
 from harvester.parsers.pagination import next_selector
-from harvester.parsers.pattern import ListingPattern
+from harvester.parsers.pattern import ListingPattern, check_fields, compile_field
 from harvester.parsers.rankers import Features, Weights, chance, score, weights
 from harvester.parsers.roles import Roles, choose_roles, may_be_date
 from harvester.parsers.selectors import record_selector
@@ -74,6 +74,7 @@ class Judged:
     roles: Roles
     features: Features
     score: float
+    missed: tuple[str, ...] = ()  # fields of a hint that find nothing in it
 
 
 def learn(
@@ -90,10 +91,10 @@ def learn(
     page = outline(tree)
     places = Places(page)
     hint = dict(hint or {})
+    check_fields(hint)
     base = base_url(tree, url) if url else ""
     declared = declared_entries(tree, base)
-    judged = judge(page, places, _groups(tree, page, hint), hint)
-    judged = _completed(page, _supported(judged, declared, base))
+    judged = ranked(page, places, groups_of(tree, page, hint), hint, declared, base)
     doubts = _doubts(judged)
     sure = round(chance(doubts, weights()["confidence"]), 3)
     if judged and (doubts["plausible"] >= LEAST_PLAUSIBLE or "record" in hint):
@@ -106,7 +107,14 @@ def learn(
                 if url and not pattern.next_page:
                     selector = next_selector(tree, url, base)
                     pattern = replace(pattern, next_page=selector)
-                return Learned(pattern, Evidence(sure, _reasons(page, each, judged), doubts))
+                missed = tuple(
+                    f"the hint {name} = {hint[name]!r} finds nothing" for name in each.missed
+                )
+                reasons = (*_reasons(page, each, judged), *missed)
+                return Learned(pattern, Evidence(0.0 if missed else sure, reasons, doubts))
+    if "record" in hint:
+        reason = f"the hint record = {hint['record']!r} finds no records"
+        return Learned(None, Evidence(0.0, (reason,), doubts))
     reason = "nothing that repeats here looks like a listing"
     return Learned(None, Evidence(round(1 - doubts["plausible"], 3), (reason,), doubts))
 
@@ -121,12 +129,29 @@ def shortlist(
     return [group for value, group in ranked if value >= ranked[0][0] - margin]
 
 
+def ranked(
+    page: Outline,
+    places: Places,
+    groups: Sequence[Group],
+    hint: Mapping[str, Any],
+    declared: Mapping[str, Declared],
+    base: str,
+) -> list[Judged]:
+    """The likeliest listing and its rivals, all considered."""
+    judged = judge(page, places, groups, hint)
+    return _completed(page, _supported(judged, declared, base))
+
+
 def judge(
     page: Outline, places: Places, groups: Sequence[Group], hint: Mapping[str, Any] | None = None
 ) -> list[Judged]:
     """The groups that look best at a glance, looked into; the likeliest listing first."""
     tables = weights()
-    named = {name: text for name, text in (hint or {}).items() if name in _COLUMNS}
+    named = {
+        name: text
+        for name, text in (hint or {}).items()
+        if name in _COLUMNS and not compile_field(text).above
+    }
     judged = []
     for group in shortlist(page, groups, tables["glance"], most=SHORTLIST, margin=MARGIN):
         found = sheet(page, group, columns(page, group, places))
@@ -136,7 +161,8 @@ def judge(
         value = score(features, tables["listing"])
         # Where a person's selectors find nothing, the listing is elsewhere.
         value -= _MISSED * sum(column is None for column in given.values())
-        judged.append(Judged(found, roles, features, value))
+        missed = tuple(name for name, column in given.items() if column is None)
+        judged.append(Judged(found, roles, features, value, missed))
     return sorted(judged, key=lambda each: -each.score)
 
 
@@ -214,7 +240,8 @@ def _completes(page: Outline, group: Group, part: Group) -> bool:
     return bool(words) and all(
         words <= set(page.words[span.start])
         and page.parent[span.start] in parents
-        and page.links_in(span.start, span.stop)
+        and not page.hidden[span.start]
+        and any(page.targets[link] for link in page.links_in(span.start, span.stop))
         for texts, span in spans.items()
         if texts not in known
     )
@@ -257,9 +284,10 @@ def _agreement(group: Group, other: Group) -> float:
     return 2 * both / (len(group.spans) + len(spans)) if len(spans) <= 200 else 1.0
 
 
-def _groups(tree: LexborHTMLParser, page: Outline, hint: Mapping[str, Any]) -> list[Group]:
+def groups_of(tree: LexborHTMLParser, page: Outline, hint: Mapping[str, Any]) -> list[Group]:
+    """All that may be the listing: what repeats, or what a hint names."""
     if "record" not in hint:
-        return candidates(page)
+        return [g for g in candidates(page) if hint.get("flat") in (None, g.flat)]
     leaders = {node.mem_id for node in tree.css(hint["record"])}
     numbers = [number for number, node in enumerate(page.nodes) if node.mem_id in leaders]
     return [group_of(page, numbers, flat=bool(hint.get("flat")))] if numbers else []

@@ -102,6 +102,10 @@ def check_fields(values: Mapping[str, object]) -> None:
             raise PatternError(f"{name}: expected a selector, got {value!r}")
         elif name != "date_format":
             _check(name, value)
+        elif not {"%d", "%m", "%b", "%B"} & set(re.findall(r"%-?[a-zA-Z]", value)):
+            raise PatternError(
+                f"date_format: {value!r} names no day and no month, as %d/%m/%Y does"
+            )
 
 
 def hint_from_toml(text: str) -> dict[str, object]:
@@ -148,6 +152,8 @@ def _check(name: str, text: str) -> None:
     field = compile_field(text)
     if name == "record" and field != Field(field.selector or "?"):
         raise PatternError(f"record: {text!r} must name elements, not a part of one")
+    if name == "next_page" and not field.selector:
+        raise PatternError(f"next_page: {text!r} needs a selector of the link")
     if field.above and not field.selector:
         raise PatternError(f"{name}: {text!r} needs a selector before '::above'")
     try:

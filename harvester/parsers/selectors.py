@@ -74,11 +74,11 @@ def _find(tree: LexborHTMLParser, selector: str) -> set[int]:
 
 def _common(page: Outline, places: Places, numbers: Sequence[int]) -> tuple[str | None, list[str]]:
     """The tag and the class words that all these elements share."""
-    tags = {page.tag[number] for number in numbers}
+    tags = {places.tag(number) for number in numbers} - {"*"} or {""}
     shared = set(places.words(numbers[0])).intersection(*(places.words(n) for n in numbers))
     words = [word for word in dict.fromkeys(places.words(numbers[0])) if word in shared]
     words.sort(key=lambda word: LOOKS.fullmatch(word) is not None)
-    return (tags.pop() if len(tags) == 1 else None), words
+    return (tags.pop() or None if len(tags) == 1 else None), words
 
 
 def _simple(tag: str | None, words: Sequence[str]) -> Iterator[str]:
@@ -172,7 +172,7 @@ def _path(page: Outline, places: Places, number: int) -> str:
     while number >= 0:
         if name := places.identity(number):
             return " > ".join([name, *steps])
-        steps.insert(0, page.tag[number] + _position(page, number))
+        steps.insert(0, places.tag(number) + _position(page, number))
         number = page.parent[number]
     return " > ".join(steps)
 

@@ -77,11 +77,11 @@ _END: Final = re.compile(r"^\s*(?:»»|>>|»\||>\||[⏭⇥])\s*$")
 _BACKWARD: Final = re.compile(r"^\s*(?:[«‹←⟨◀◄❮]+|<{1,2})\s*$")
 _NAMED_NEXT: Final = re.compile(
     r"(?:^|[-_ ])(?:nxt|next\w*|older\w*|forward|weiter|suivant\w*|siguiente|seguinte|volgende|nasta)"
-    r"(?:$|[-_ ])|next(?:page|link|post|btn)|nextLink|NextPage|arrow-?right|right-?arrow",
+    r"(?:$|[-_ ])|next(?:page|link|post|btn)|nextLink|NextPage|(?:arrow|chevron|angle|caret)(?:-\w+)?-?right|right-?arrow",
     re.IGNORECASE,
 )
 _NAMED_BACK: Final = re.compile(
-    r"(?:^|[-_ ])(?:prev\w*|newer\w*|back|first|last)(?:$|[-_ ])|arrow-?left|disabled",
+    r"(?:^|[-_ ])(?:prev\w*|newer\w*|back|first|last)(?:$|[-_ ])|(?:arrow|chevron|angle|caret)(?:-\w+)?-?left|disabled",
     re.IGNORECASE,
 )
 _PAGER: Final = re.compile(
@@ -95,6 +95,9 @@ _PAGE_WORD: Final = re.compile(
     r"pag|seite|start|offset|skip|strana|(?:^|\W)(?:p|pg|pn)\W?\d", re.IGNORECASE
 )
 _NUMBER: Final = re.compile(r"\d+")
+_OFF: Final = re.compile(r"(?:^|[-_ ])(?:disabled|inactive)(?:$|[-_ ])", re.IGNORECASE)
+_COMMENTS: Final = re.compile(r"comments?-?(?:nav|pag)", re.IGNORECASE)
+_YEARS: Final = range(1900, 2101)
 _PLAIN_WORD: Final = re.compile(r"[A-Za-z][\w-]*", re.ASCII)
 _PAGE_NUMBER: Final = re.compile(r"(?:page|paged|pagina|seite|p|PAGEN_1)[=/_-]?(\d{1,4})(?:\D|$)")
 _FORWARD_SIGNS: Final = ("says next", "says older", "says more", "rel next", "named next")
@@ -168,11 +171,11 @@ class _Link:
 
 def describe_links(tree: LexborHTMLParser, url: str, base: str) -> list[Option]:
     """The addresses that anything speaks for, with all that does: links to the same place add up."""
-    here = _plain(url)
+    here, host = _plain(url), _host(url)
     links = [
         link
         for node in tree.css("a[href], link[rel~=next][href]")
-        if (link := _link(node, base)) and _plain(link.url) != here
+        if (link := _link(node, base)) and _plain(link.url) != here and _host(link.url) == host
     ]
     numbers = _numbers(links)
     current = _current(numbers, url)
@@ -205,7 +208,8 @@ def _link(node: LexborNode, base: str) -> _Link | None:
         image = node.css_first("img")
         words = image.attributes if image else {}
         text = label or words.get("alt") or words.get("title") or ""
-    return _Link(node, url, text, label, int(text) if text.isdecimal() and len(text) < 6 else None)
+    number = int(text) if text.isdecimal() and len(text) < 6 else None
+    return _Link(node, url, text, label, None if number in _YEARS else number)
 
 
 def _around(link: _Link) -> list[LexborNode]:
@@ -247,7 +251,7 @@ def _current(rows: dict[int, _Row], url: str) -> int | None:
             text = (child.text_content or "").strip("[]() .-–|\n\t")
             number = int(text) if text.isdecimal() and len(text) < 6 else -1
             beside = {number - 1, number + 1} & set(row.numbers)
-            if number >= 0 and number not in row.numbers and beside:
+            if number >= 0 and number not in (*row.numbers, *_YEARS) and beside:
                 return number
     if found := _PAGE_NUMBER.search(url):
         return int(found[1])
@@ -290,6 +294,10 @@ def _describe(
     counts = step in ("up", "first")
     around = _around(link)
     outer = " | ".join(map(_called, around))
+    if _OFF.search(f"{_called(link.node)} {outer.partition(' | ')[0]}") or "aria-disabled" in attributes:
+        return {}
+    if _COMMENTS.search(outer) or "cpage=" in link.url:
+        return {}
     pager = bool(_PAGER.search(outer))
     numbered = any(
         element.mem_id in rows and len(set(rows[element.mem_id].numbers)) > 1
@@ -371,9 +379,9 @@ def _step(here: dict[str, str], there: dict[str, str]) -> str | None:
         key = changed[0]
         a, b = _NUMBER.findall(here[key]), _NUMBER.findall(there[key])
         if len(a) == len(b) and _NUMBER.sub("", here[key]) == _NUMBER.sub("", there[key]):
-            steps = [int(y) - int(x) for x, y in zip(a, b, strict=True) if x != y and len(y) < 10]
-            if len(steps) == 1:
-                return "up" if steps[0] > 0 else "down"
+            steps = [(int(x), int(y)) for x, y in zip(a, b, strict=True) if x != y and len(y) < 10]
+            if len(steps) == 1 and not all(number in _YEARS for number in steps[0]):
+                return "up" if steps[0][1] > steps[0][0] else "down"
         return None
     if not changed and not lost and 1 <= len(gained) <= 2:
         numbers = _NUMBER.findall(" ".join(there[key] for key in gained))
@@ -400,6 +408,13 @@ def _parts(url: str) -> dict[str, str]:
 def _same_section(url: str, target: str) -> bool:
     first = [urlsplit(each).path.strip("/").split("/")[0].split(".")[0] for each in (url, target)]
     return not first[0] or first[0] == first[1]
+
+
+def _host(url: str) -> str:
+    try:
+        return (urlsplit(url).hostname or "").removeprefix("www.")
+    except ValueError:
+        return ""
 
 
 def _plain(url: str) -> str:

@@ -278,6 +278,8 @@ def _above(
     A column in which the first record has none is no column of headings: there the dates stand below
     the records that they belong to.
     """
+    parents = {page.parent[span.start] for span in every}
+    tags = {page.tag[span.start] for span in every}
     gaps = [range(max(every[0].first - _FAR_ABOVE, 0), every[0].first)]
     gaps += [range(a.last, b.first) for a, b in pairwise(every)]
     owners = {
@@ -285,6 +287,7 @@ def _above(
         for gap in gaps
         for leaf in gap
         if not (owner := page.owners[leaf]) < every[-1].start < page.end[owner]
+        and not _in_rival(page, owner, parents, tags)
     }
     dated = {s for leaf, o in owners.items() if looks_dated(page.texts[leaf]) for s in places.of(o)}
     kinds: dict[str, list[int]] = defaultdict(list)
@@ -304,6 +307,14 @@ def _above(
         if column.cells[0] and len(shared) > 1:  # otherwise it heads the page, not runs of records
             found.append(column)
     return found
+
+
+def _in_rival(page: Outline, number: int, parents: set[int], tags: set[str]) -> bool:
+    """Whether an element stands in a sibling of the records that could be one: no heading of theirs."""
+    for inner in (number, *page.ancestors(number)):
+        if page.parent[inner] in parents:
+            return page.tag[inner] in tags and page.leads[page.end[inner]] > page.leads[inner]
+    return False
 
 
 def _distinct(page: Outline, every: Sequence[Column], records: int) -> list[Column]:

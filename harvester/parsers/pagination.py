@@ -294,7 +294,10 @@ def _describe(
     counts = step in ("up", "first")
     around = _around(link)
     outer = " | ".join(map(_called, around))
-    if _OFF.search(f"{_called(link.node)} {outer.partition(' | ')[0]}") or "aria-disabled" in attributes:
+    if (
+        _OFF.search(f"{_called(link.node)} {outer.partition(' | ')[0]}")
+        or "aria-disabled" in attributes
+    ):
         return {}
     if _COMMENTS.search(outer) or "cpage=" in link.url:
         return {}

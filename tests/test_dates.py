@@ -141,3 +141,16 @@ def test_the_clock_of_a_page_is_the_sources_own() -> None:
             page, "http://x/", pattern, language="en", timezone=zone, fetched_at=late
         ).entries
         assert entry.day == date(2026, 11, day)
+
+
+def test_other_calendars_are_read_the_same_each_time() -> None:
+    for text, language in (
+        ("11 กรกฎาคม 2554", "th"),
+        ("115.03.19", "zh-Hant"),
+        ("平成23年7月11日", "ja"),
+        ("1390/04/20", "fa"),
+        ("2011 m. liepos 11 d.", "lt"),
+    ):
+        first, second = (read_column([text], language=language)[0] for _ in range(2))
+        assert first == second and first.value is not None
+        assert first.value.date() in (date(2011, 7, 11), date(2026, 3, 19))

@@ -11,6 +11,7 @@ import pytest
 
 from harvester import ListingPattern, read_listing
 from harvester.parsers.listing import Listing
+from harvester.parsers.pattern import PatternError
 
 URL = "https://example.org/news/"
 CORPUS = os.environ.get("HARVESTER_CORPUS")
@@ -235,6 +236,94 @@ def test_a_hinted_record_needs_to_look_like_nothing_else() -> None:
     listing = read_listing(LAYOUTS["cards"], URL, hint={"record": ".menu li"})
     assert [entry.title for entry in listing.entries] == ["About", "News", "Reports", "Contact"]
     assert read_listing(LAYOUTS["cards"], URL, hint={"record": ".nowhere"}).entries == ()
+
+
+@pytest.mark.parametrize(
+    "hint",
+    [{"title": "h3 a["}, {"record": "div..x"}, {"record": ".card::attr(id)"}, {"foo": "x"}, {"title": None},
+     {"next_page": "::attr(href)"}, {"date_format": "garbage"}, {"flat": "yes"}],
+)  # fmt: skip
+def test_a_bad_hint_is_explained(hint) -> None:
+    with pytest.raises(PatternError, match=next(iter(hint))):
+        read_listing(LAYOUTS["cards"], URL, hint=hint)
+
+
+@pytest.mark.parametrize(
+    "hint", [{"title": ".nope"}, {"record": ".nope"}, {"date": ".no::attr(x)"}]
+)
+def test_a_hint_that_finds_nothing_says_so(hint) -> None:
+    evidence = read_listing(LAYOUTS["cards"], URL, hint=hint).evidence
+    assert evidence.confidence == 0
+    assert any("finds no" in reason for reason in evidence.reasons)
+
+
+def test_a_flat_hint_works_in_several_columns_of_a_page() -> None:
+    blocks = each("<h3><a href='/news/{n}-a-story'>{title}</a></h3><p>{lead}</p>").split("<h3>")[1:]
+    halves = ("".join(f"<h3>{block}" for block in part) for part in (blocks[:4], blocks[4:]))
+    page = site("".join(f"<div class='col'>{half}</div>" for half in halves))
+    listing = read_listing(page, URL, hint={"record": ".col h3", "flat": True})
+    assert [entry.teaser for entry in listing.entries] == list(LEADS)
+
+
+# ------------------------------------------------------------------ what must not be invented
+def test_a_heading_without_a_date_ends_the_day_before_it() -> None:
+    days = ["11 July 2011", "10 July 2011", "Undated", "8 July 2011"]
+    blocks = "".join(
+        f"<h4>{day}</h4><ul>"
+        + "".join(f"<li><a href='/{n}{k}-x'>{SUBJECTS[2 * n + k]}</a></li>" for k in (0, 1))
+        + "</ul>"
+        for n, day in enumerate(days)
+    )
+    listing = read_listing(site(blocks), URL)
+    want = [date(2011, 7, d) if d else None for d in (11, 11, 10, 10, 0, 0, 8, 8)]
+    assert [entry.day for entry in listing.entries] == want
+
+
+def test_a_date_below_an_entry_is_not_the_next_ones() -> None:
+    years = "".join(
+        f"<h2>{year}</h2><dl>"
+        + "".join(
+            f"<dt><a href='/{year}/{n}-x'>{title}</a></dt><dd>{20 - n} July {year}</dd>"
+            for n, title in enumerate(SUBJECTS[:3])
+        )
+        + "</dl>"
+        for year in (2011, 2010, 2009)
+    )
+    listing = read_listing(site(years), URL)
+    assert [entry.title for entry in listing.entries] == list(SUBJECTS[:3]) * 3
+    for place, entry in enumerate(listing.entries):
+        right = date(2011 - place // 3, 7, 20 - place % 3)
+        assert entry.day in (right, None)
+
+
+def test_a_template_among_the_cards_is_no_entry() -> None:
+    template = "<div class='c' style='display:none'><h3><a href='#'>{{title}}</a></h3><p>{{lead}}</p></div>"
+    cards = each("<div class='c'><h3><a href='/{n}-x'>{title}</a></h3><p>{lead}</p></div>")
+    listing = read_listing(site(template + cards), URL)
+    assert [entry.title for entry in listing.entries] == list(SUBJECTS)
+
+
+def test_tags_of_word_processors_do_no_harm() -> None:
+    cards = each("<div><o:p><a href='/{n}-x'>{title}</a></o:p> <st1:date>{words}</st1:date></div>")
+    listing = read_listing(site(cards), URL)
+    assert [entry.title for entry in listing.entries] == list(SUBJECTS)
+
+
+@pytest.mark.parametrize(
+    ("pager", "url"),
+    [
+        ('<li class="disabled"><a href="?page=4">Next</a></li>', None),
+        ('<a rel="next" href="http://evil.example/news?page=2">Next</a>', None),
+        ('<a href="?year=2010">‹</a> 2011 <a href="?year=2012">›</a>', None),
+        ('<div class="comments-nav"><a href="?cpage=2">2</a></div>', None),
+        ('<div class="pagination"><a href="?page=3"><i class="fa fa-chevron-right"></i></a></div>', "?page=3"),
+    ],
+)  # fmt: skip
+def test_pagers(pager, url) -> None:
+    found = read_listing(
+        f"<body>{pager}</body>", URL + "?page=2", ListingPattern(record=".r")
+    ).next_url
+    assert found == (URL + url if url else None)
 
 
 # ------------------------------------------------------------------ real pages

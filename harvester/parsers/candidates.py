@@ -111,11 +111,12 @@ def _outermost(page: Outline, leaders: Sequence[int]) -> tuple[int, ...]:
 
 
 def _linked(page: Outline, leaders: Sequence[int]) -> list[int]:
-    """Only the leaders that lead somewhere: not the head of a table, nor the name of a month."""
+    """Only the leaders that are shown and lead somewhere: not the head of a table, nor a template."""
     return [
         number
         for number in leaders
-        if page.leads[page.end[number]] > page.leads[number] or page.in_link[number]
+        if (page.leads[page.end[number]] > page.leads[number] or page.in_link[number])
+        and not page.hidden[number]
     ]
 
 

@@ -147,6 +147,8 @@ def _conditions(
         for word in words:
             if word not in mine:
                 yield f":not(.{word})"
+    yield ":not([hidden])"
+    yield ':not([style*="none"])'
     yield ":has(td)"
     inside = [
         {name for n in page.children(number) for name in places.of(n) if " " not in name}

@@ -154,3 +154,21 @@ def test_other_calendars_are_read_the_same_each_time() -> None:
         first, second = (read_column([text], language=language)[0] for _ in range(2))
         assert first == second and first.value is not None
         assert first.value.date() in (date(2011, 7, 11), date(2026, 3, 19))
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "day"),
+    [
+        ("11-13 July 2011", "en", None),
+        ("12/25/2011 - 12/30/2011", "en-US", None),
+        ("July 11 - August 3, 2011", "en", None),
+        ("28 July to 3 August 2011", "en", None),
+        ("Minsk - 11 July 2011", "en", date(2011, 7, 11)),
+        ("Press Release - 11/25/2011", "en-US", date(2011, 11, 25)),
+        ("luglio 11, 2011 - 5:47 pm", "it", date(2011, 7, 11)),
+        ("October 17, 2014 — Op. Atty. Gen 16-b", "en", date(2014, 10, 17)),
+    ],
+)
+def test_a_range_of_days_is_no_day(text, language, day) -> None:
+    value = read_column([text], language=language)[0].value
+    assert (value.date() if value else None) == day

@@ -81,8 +81,11 @@ _DURATION: Final = re.compile(
     r"\d+\s*[^\W\d_\u0e00-\uffff]+\.?(?:\s+(?:read|lesezeit))?", re.IGNORECASE
 )
 _RANGE: Final = re.compile(r"(?:[-–—]|\b(?:to|bis|until|au|al|по|да))$")
+_DAY_BEFORE: Final = re.compile(
+    r"\d[\d./]*(?:st|nd|rd|th)?(?:\s[^\W\d_]{3,12})?(?:,?\s\d{4})?\s?\W*\w{0,5}$"
+)
 _TO_ANOTHER: Final = re.compile(
-    r"(?:[-–—]|\b(?:to|bis|until|au|al|по|да)\b)\s*(?:\d|[^\W\d_]{3,9}\.?\s\d)"
+    r"(?:[-–—]|\b(?:to|bis|until|au|al|по|да)\b)\s*(?:(?!\d{1,2}:\d\d)\d|[^\W\d_]{3,9}\.?\s\d)"
 )
 _DECORATION: Final = " \t\r\n\xa0/|•·–—-:;,()[]<>»«"
 
@@ -285,14 +288,18 @@ class _Reader:
     def read(self, text: str, order: Order | None, clock: datetime | None) -> Reading:
         if iso := _ISO.fullmatch(text):
             return _read_iso(iso)
-        if numeric := _NUMERIC.search(text):
+        if (numeric := _NUMERIC.search(text)) and _is_range(text, numeric):
+            return UNREAD  # which of the days would it be?
+        if numeric:
             reading = _read_numeric(numeric, order)
             told = numeric["h"] or not _TIME.search(text)
             return reading if told or reading is UNREAD else self._remembered(text, order, clock)
         if _YEAR.fullmatch(text):
             return Reading(datetime(int(text), 1, 1), "year")
         inner = _WORDED.search(text)
-        if inner and inner[0] != text and not _TIME.search(text) and not _is_range(text, inner):
+        if inner and inner[0] != text and _is_range(text, inner):
+            return UNREAD
+        if inner and inner[0] != text and not _TIME.search(text):
             # "Published on 11 July 2011": asking about all of it would try every language.
             shape, numbers = self._shape_of(inner[0])
             if isinstance(shape, _Shape):
@@ -304,8 +311,6 @@ class _Reader:
                 self._known[text.translate(_MASKED)] = shape, spans
             return shape.read(numbers)
         if shape is _NO_DATE and inner and inner[0] != text:
-            if _is_range(text, inner):
-                return UNREAD  # which of the days would it be?
             return self.read(inner[0], order, clock)
         return self._remembered(text, order, clock)
 
@@ -415,7 +420,8 @@ class _Reader:
 def _is_range(text: str, day: re.Match[str]) -> bool:
     """Whether a date in a text is one end of a range of days."""
     before, after = text[: day.start()].rstrip(), text[day.end() :].lstrip()
-    return bool(_RANGE.search(before) or _TO_ANOTHER.match(after))
+    begun = _RANGE.search(before) and _DAY_BEFORE.search(before)
+    return bool(begun or _TO_ANOTHER.match(after))
 
 
 def _filled(key: str, numbers: list[int]) -> str:

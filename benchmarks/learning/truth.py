@@ -8,7 +8,7 @@ import importlib.util
 import os
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from functools import cache, cached_property
 from pathlib import Path
@@ -19,11 +19,11 @@ from harvester.parsers.candidates import Group, candidates
 from harvester.parsers.columns import Column, Places, columns, sample
 from harvester.parsers.dates import read_column, settled_format
 from harvester.parsers.features import Sheet, rest, sheet
-from harvester.parsers.induction import LONGLIST
+from harvester.parsers.induction import LONGLIST, attribute_days
 from harvester.parsers.judgement import glance, weight
 from harvester.parsers.outline import Outline, outline
 from harvester.parsers.rankers import Features
-from harvester.parsers.roles import may_be_date, may_be_teaser, may_be_title
+from harvester.parsers.roles import may_be_teaser, may_be_title
 from harvester.parsers.tree import parse
 
 FOLDS = 10
@@ -121,7 +121,11 @@ class Labelled:
     sheet: Sheet
     rows: dict[int, int]
     f1: float
-    known: list[date | None] = field(default_factory=list)
+
+    @cached_property
+    def known(self) -> list[date | None]:
+        """The days that the records' attributes give."""
+        return attribute_days(self.sheet, self.example.truth.get("language"))
 
     def title(self, column: Column | None) -> float:
         """The share of records whose title a column gives."""
@@ -145,7 +149,7 @@ class Labelled:
         language = self.example.truth.get("language")
         values: Sequence[date | None] = [None] * len(self.sheet.spans)
         if column:
-            order = settled_format(column.texts, language, self._days())
+            order = settled_format(column.texts, language, self.known)
             readings = read_column(column.texts, language=language, date_format=order)
             values = [
                 r.value.date() if r.value and r.precision in ("day", "minute", "second") else None
@@ -176,16 +180,6 @@ class Labelled:
                 continue
             hits.append(scorer().field_right(name, entry.get(name), values[row], whole))
         return sum(hit is not False for hit in hits) / len(hits) if hits else 1.0
-
-    def _days(self) -> list[date | None]:
-        if not self.known:
-            language = self.example.truth.get("language")
-            for column in self.sheet.columns:
-                if column.part.startswith("::attr") and may_be_date(column):
-                    readings = read_column(column.texts, language=language)
-                    self.known = [r.value.date() if r.value else None for r in readings]
-                    break
-        return self.known
 
 
 @cache

@@ -21,7 +21,7 @@ from selectolax.lexbor import LexborHTMLParser
 from harvester.parsers.candidates import Group, candidates, group_of
 from harvester.parsers.columns import Column, Places, column_of, columns
 from harvester.parsers.dates import read_column, settled_format
-from harvester.parsers.features import Sheet, own_targets, sheet
+from harvester.parsers.features import Sheet, sheet
 from harvester.parsers.judgement import describe_group, glance, weight
 from harvester.parsers.metadata import Declared, declared_entries
 from harvester.parsers.outline import Outline, outline
@@ -311,10 +311,8 @@ def _narrowed(page: Outline, leaders: Sequence[int]) -> list[int] | None:
     for leader in leaders:
         span = (page.leaves[leader], page.until[leader])
         child = next(
-            (n for n in range(leader + 1, page.end[leader])
-             if page.parent[n] == leader and (page.leaves[n], page.until[n]) == span),
-            None,
-        )  # fmt: skip
+            (n for n in page.children(leader) if (page.leaves[n], page.until[n]) == span), None
+        )
         if child is None:
             return None
         inner.append(child)
@@ -357,7 +355,7 @@ def _date_column(
     if column is None:
         return None, None
     printed = column if column.printed else _printed_date(judged.sheet, column)
-    known = _days(judged.sheet, language) or declared
+    known = attribute_days(judged.sheet, language) or declared
     for candidate in (printed, column):
         if candidate is not None:
             order = settled_format(candidate.texts, language, known)
@@ -379,7 +377,7 @@ def _printed_date(sheet: Sheet, column: Column) -> Column | None:
     return None
 
 
-def _days(sheet: Sheet, language: str | None) -> list[date | None]:
+def attribute_days(sheet: Sheet, language: str | None) -> list[date | None]:
     """The days that the records' attributes give."""
     for column in sheet.columns:
         if column.part.startswith("::attr") and may_be_date(column):
@@ -392,7 +390,7 @@ def _link(page: Outline, places: Places, judged: Judged) -> str | None:
     """The selector of the link, where it is not the title's own."""
     title = judged.roles.title
     spans = judged.sheet.spans
-    leads = own_targets(page, spans)
+    leads = judged.sheet.leads
     if title and _share_linked(page, title) > 0.5:
         return None
     found: Counter[str] = Counter()

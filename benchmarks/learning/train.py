@@ -14,6 +14,7 @@ import argparse
 import json
 import sys
 import time
+import tomllib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
@@ -39,52 +40,18 @@ Tables = dict[str, dict[str, float]]
 
 WEIGHTS = Path(rankers.__file__).with_name("weights.toml")
 FIGURES = Path(__file__).with_name("figures.json")
-# Chosen by leaving sites out: how strongly weights are held down, and how far odd pages are forgiven.
+PRIORS: Tables = tomllib.loads(Path(__file__).with_name("priors.toml").read_text("utf-8"))
+# Chosen by leaving sites out: how strongly weights are held to what was expected of them, and how far
+# odd pages are forgiven.
 PENALTY = {
-    "title": 0.001,
+    "title": 0.003,
     "date": 0.001,
-    "teaser": 0.0003,
+    "teaser": 0.001,
     "glance": 0.003,
     "listing": 0.1,
     "next": 0.05,
 }
 DOUBT = {"title": 0.2, "date": 0.2, "teaser": 0.2, "glance": 0.05, "listing": 0.05, "next": 1.0}
-# What is known of pagers beforehand: half of the dev pages have no next page, too few have odd ones.
-NEXT = {
-    "any": -3.2,
-    "says next": 2.7,
-    "says older": 3,
-    "says more": 0.7,
-    "is labelled next": 0.6,
-    "rel next": 3.2,
-    "only in the head": -3,
-    "named next": 1.5,
-    "the number after this one": 1.5,
-    "two, where no page is marked": 1,
-    "another number": -2,
-    "address counts up": 0.7,
-    "address gains a number": 0.7,
-    "next, and the address counts": 1.5,
-    "next, in a pager": 1.3,
-    "next, among numbers": 0.7,
-    "an arrow forward": 1.5,
-    "an arrow, and the address counts": 1.5,
-    "the number, and the address counts": 1,
-    "the number, in a pager": 1,
-    "says back": -1.5,
-    "is labelled back": -1,
-    "rel prev": -2,
-    "named back": -0.7,
-    "an arrow backward": -2,
-    "an arrow to the end": -2,
-    "address counts down": -2,
-    "in a calendar": -2,
-    "in a slider": -2,
-    "another language": -3,
-    "another site": -2,
-    "another section": -0.7,
-    "long text": -0.3,
-}
 PLAUSIBLE_PENALTY = 0.003
 RIVALS = 10  # groups of a page that the ranker learns from, more than it will have to choose from
 RIGHT = 0.95  # the F1 of a page that was read right
@@ -177,12 +144,10 @@ def train(paged: Sequence[Example]) -> Tables:
     tables: Tables = {}
     for name in ("title", "date", "teaser"):
         problems = [field_problems(page)[name] for page in pages]
-        problems += [_nameless(problem) for problem in problems]
-        tables[name] = fit(problems, PENALTY[name], DOUBT[name])
-    problems = [glance_problem(page) for page in pages]
-    tables["glance"] = fit(problems, PENALTY["glance"], DOUBT["glance"])
+        tables[name] = _fit(name, [*problems, *map(_nameless, problems)])
+    tables["glance"] = _fit("glance", [glance_problem(page) for page in pages])
     problems = [listing_problem(page, tables) for page in pages]
-    tables["listing"] = fit(problems, PENALTY["listing"], DOUBT["listing"])
+    tables["listing"] = _fit("listing", problems)
     best = [_best(problem, tables) for problem in problems]
     cut = [
         _best(listing_problem(_cut(page, article), tables), tables)
@@ -193,9 +158,14 @@ def train(paged: Sequence[Example]) -> Tables:
         [*best, *cut], [True] * len(best) + [False] * len(cut), PLAUSIBLE_PENALTY
     )
     tables["confidence"] = {"any": 0.0}
-    problems = [next_problem(page) for page in paged if "next_url" in page.truth]
-    tables["next"] = fit(problems, PENALTY["next"], DOUBT["next"], prior=NEXT)
+    tables["next"] = _fit(
+        "next", [next_problem(page) for page in paged if "next_url" in page.truth]
+    )
     return tables
+
+
+def _fit(name: str, problems: Sequence[Problem]) -> dict[str, float]:
+    return fit(problems, PENALTY[name], DOUBT[name], prior=PRIORS.get(name))
 
 
 def _nameless(problem: Problem) -> Problem:

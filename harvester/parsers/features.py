@@ -41,15 +41,17 @@ NAMED: Final = {
     "named like a body": _named("content|text|body|entry|para|copy|message"),
     "named like a label": _named("cat|tag|label|kicker|topics|badge|rubri|flag|pill|chip|eyebrow"),
     "named like small print": _named(
-        "meta|author|byline|by-|comment|shar|social|more|readm|views?|count|foot|info|button|btn|user"
+        "meta|author|byline|by-|comment|shar|social|more|readm|count|foot|info|button|btn|user"
         "|avatar|credit|source"
     ),
 }
+_LONGEST_MORE: Final = 40  # characters of "continue reading"
 _SENTENCE: Final = re.compile(r"[.!?…。！？।؟»”\"\]]\s*$|\.\.\.")
 _BYLINE: Final = re.compile(r"^(?:by|von|par|por|da|di|от|автор)\b", re.IGNORECASE)
+_FRAGMENT: Final = re.compile(r"[-–—,;:.)|/·•]|[a-zß-öø-ÿа-я]")
 _LETTERS: Final = re.compile(r"[^\W\d_]{2,}")
 _IDEOGRAMS: Final = re.compile(r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
-_WORD: Final = re.compile(r"[^\W_]{2,}")
+_WORD: Final = re.compile(r"[^\W\d_]{2,}")
 
 
 @dataclass(slots=True)
@@ -157,6 +159,7 @@ _OF_TEXTS: Final = (
     "all date",
     "byline",
     "colon at the end",
+    "fragment",
     "_length",
     "_blanks",
 )
@@ -182,6 +185,7 @@ def _profile(text: str) -> tuple[float, ...]:
         dated,
         _BYLINE.match(text) is not None,
         text.endswith(":"),
+        _FRAGMENT.match(text) is not None,
         length,
         text.count(" "),
     )
@@ -192,7 +196,12 @@ def _describe(page: Outline, sheet: Sheet, column: Column) -> Features:
     rows = [row for row, cell in enumerate(column.cells) if cell]
     cells = [cell for cell in column.cells if cell]
     count = len(cells)
-    profiles = [_profile(cell.text) for cell in cells]
+    ends = [_before_more(page, cell) for cell in cells]
+    profiles = [
+        _profile(page.text(cell.first, end) if column.printed and end < cell.last else cell.text)
+        for cell, end in zip(cells, ends, strict=True)
+    ]
+    counts = [end - cell.first for cell, end in zip(cells, ends, strict=True)]
     features = {
         name: sum(values) / count
         for name, values in zip(_OF_TEXTS, zip(*profiles, strict=True), strict=True)
@@ -203,15 +212,13 @@ def _describe(page: Outline, sheet: Sheet, column: Column) -> Features:
     attribute = column.part.startswith("::attr")
     own = column.part.startswith("::text")
     share = linked = longest = leading = spelled = first = first_link = before = 0.0
-    one = hidden = largest = texts = told = printed = 0.0
+    hidden = largest = told = printed = 0.0
     for row, cell in zip(rows, cells, strict=True):
         span, size = sheet.spans[row], sheet.sizes[row] or 1
         chars = page.chars[cell.last] - page.chars[cell.first] or 1
         in_links = page.linked[cell.last] - page.linked[cell.first]
         share += chars / size
         linked += in_links / chars
-        texts += cell.last - cell.first
-        one += cell.last - cell.first == 1
         hidden += page.hidden[cell.node]
         first += cell.first == span.first
         first_link += in_links > 0 and page.linked[cell.first] == page.linked[span.first]
@@ -233,7 +240,7 @@ def _describe(page: Outline, sheet: Sheet, column: Column) -> Features:
     distinct = len({cell.text for cell in cells}) / count
     heading = float(bool(names & HEADINGS))
     link = float("a" in names)
-    begins, ends = _parts_of_heading(sheet, column)
+    begin, end = _parts_of_heading(sheet, column)
     features |= {
         "any": 1.0,
         "coverage": count / len(column.cells),
@@ -257,8 +264,8 @@ def _describe(page: Outline, sheet: Sheet, column: Column) -> Features:
         "first link": first_link / count,
         "first printed": first / count,
         "printed before": before / count,
-        "texts inside": log1p(texts / count) / 3,
-        "one text": one / count,
+        "texts inside": log1p(sum(counts) / count) / 3,
+        "one text": counts.count(1) / count,
         "own text": float(own),
         "later text": float(own and not column.part.endswith("(1)")),
         "attribute": float(attribute),
@@ -266,18 +273,30 @@ def _describe(page: Outline, sheet: Sheet, column: Column) -> Features:
         "repeated": float(column.nth > 0),
         "wordy link": features["wordy"] * link,
         "wordy heading": features["wordy"] * heading,
-        "begins its heading": begins,
-        "ends its heading": ends,
+        "begins its heading": begin,
+        "ends its heading": end,
         "printed as a date too": printed / count,
-        "always as many texts": _usual_number([cell.last - cell.first for cell in cells]),
+        "always as many texts": _usual_number(counts),
         "main part": _main_part(sheet, column),
         "largest text": largest / count,
         "container": float(any(page.tag[cell.node] in _CONTAINERS for cell in cells)),
         "hidden": hidden / count,
+        "around another date": _around_date(sheet, column) if features["dated"] else 0.0,
     }
+    # In "teaser__title" the first part names the record, and the last one this part of it.
+    parts = {name.rpartition("__")[2] for name in names}
     for name, pattern in NAMED.items():
-        features[name] = float(any(map(pattern.search, names)))
+        features[name] = float(any(map(pattern.search, parts)))
     return features
+
+
+def _before_more(page: Outline, cell: Cell) -> int:
+    """Where a cell's texts end, without a short link after text that is none: "Read more"."""
+    last = cell.last
+    while last > cell.first and page.linked[last] > page.linked[last - 1]:
+        last -= 1
+    short = page.chars[cell.last] - page.chars[last] <= _LONGEST_MORE
+    return last if cell.first < last and short else cell.last
 
 
 def _leads(page: Outline, cell: Cell) -> set[str]:
@@ -337,6 +356,24 @@ def _main_part(sheet: Sheet, column: Column) -> float:
             if inside > len(column.cells) / 2:
                 most = max(most, part / inside)
     return most
+
+
+def _around_date(sheet: Sheet, column: Column) -> float:
+    """The share of a column's dates that a part of their cells prints, which is a column too."""
+    dated = [cell if cell and looks_dated(cell.text) else None for cell in column.cells]
+    most = 0
+    for other in sheet.columns:
+        if other is not column and other.part == "":
+            found = sum(
+                outer.first <= inner.first
+                and inner.last <= outer.last
+                and len(inner.text) < len(outer.text)
+                and looks_dated(inner.text)
+                for inner, outer in zip(other.cells, dated, strict=True)
+                if inner and outer
+            )
+            most = max(most, found)
+    return most / max(sum(map(bool, dated)), 1)
 
 
 # ------------------------------------------------------------------ columns, given others

@@ -32,8 +32,9 @@ def fit(
     """Weights that maximise the logarithm of the expected worth when options are drawn by softmax.
 
     Listwise, as in Cao et al., "Learning to rank: from pairwise approach to listwise approach"
-    (2007), with worth in place of the probability of the top one.  From zero, a fixed number of steps:
-    the same input gives the same weights.
+    (2007), with worth in place of the probability of the top one.  ``penalty`` holds the weights to
+    ``prior``, or to zero: the maximum a posteriori under a normal prior.  A fixed number of steps from
+    there: the same input gives the same weights.
     """
     problems = [problem for problem in problems if problem.options and problem.weight]
     names = sorted({name for p in problems for option in p.options for name in option})
@@ -65,16 +66,23 @@ def fit(
 
 
 def fit_chance(
-    points: Sequence[Features], happened: Sequence[bool], penalty: float, steps: int = 3000
+    points: Sequence[Features],
+    happened: Sequence[bool],
+    penalty: float,
+    steps: int = 3000,
+    prior: Features | None = None,
 ) -> dict[str, float]:
     """Logistic regression: the weights of how likely something is."""
     names = sorted({name for point in points for name in point})
     table = np.array([[point.get(name, 0.0) for name in names] for point in points])
     target = np.array(happened, dtype=float)
-    weights, mean, square = (np.zeros(len(names)) for _ in range(3))
+    expected_weights = np.array([(prior or {}).get(name, 0.0) for name in names])
+    weights = expected_weights.copy()
+    mean, square = (np.zeros(len(names)) for _ in range(2))
     for step in range(1, steps + 1):
         chance = 1 / (1 + np.exp(-(table @ weights)))
-        gradient = table.T @ (chance - target) / len(target) + penalty * weights
+        gradient = table.T @ (chance - target) / len(target)
+        gradient += penalty * (weights - expected_weights)
         weights -= _stride(gradient, mean, square, step, 0.02)
     return {name: round(float(value), 3) for name, value in zip(names, weights, strict=True)}
 

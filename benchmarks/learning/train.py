@@ -50,9 +50,10 @@ PENALTY = {
     "glance": 0.003,
     "listing": 0.1,
     "next": 0.05,
+    "plausible": 0.01,
+    "confidence": 0.003,
 }
 DOUBT = {"title": 0.2, "date": 0.2, "teaser": 0.2, "glance": 0.05, "listing": 0.05, "next": 1.0}
-PLAUSIBLE_PENALTY = 0.003
 RIVALS = 10  # groups of a page that the ranker learns from, more than it will have to choose from
 RIGHT = 0.95  # the F1 of a page that was read right
 NAMELESS = 0.5  # what a page whose class words say nothing counts, beside the page as it is
@@ -155,7 +156,10 @@ def train(paged: Sequence[Example]) -> Tables:
         for article in (False, True)
     ]
     tables["plausible"] = fit_chance(
-        [*best, *cut], [True] * len(best) + [False] * len(cut), PLAUSIBLE_PENALTY
+        [*best, *cut],
+        [True] * len(best) + [False] * len(cut),
+        PENALTY["plausible"],
+        prior=PRIORS["plausible"],
     )
     tables["confidence"] = {"any": 0.0}
     tables["next"] = _fit(
@@ -223,7 +227,8 @@ def confidence_table(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """How the doubts of left-out pages tell right ones from wrong ones."""
     judged = [row for row in rows if row["f1"] is not None]
     points = [{n: v for n, v in row["doubts"].items() if n != "plausible"} for row in judged]
-    return fit_chance(points, [row["f1"] >= RIGHT for row in judged], PLAUSIBLE_PENALTY)
+    right = [row["f1"] >= RIGHT for row in judged]
+    return fit_chance(points, right, PENALTY["confidence"], prior=PRIORS["confidence"])
 
 
 def report(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:

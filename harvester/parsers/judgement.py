@@ -21,6 +21,7 @@ from harvester.parsers.roles import Roles
 
 _SLUG: Final = re.compile(r"[^/]*(?:[-_][^/]*){2,}|.*\d{3,}.*")
 _ENOUGH: Final = 400  # characters of a record that count
+_MOST_TITLED: Final = 0.7  # of records that are every other row of a table, or less
 _NUMBERS: Final = re.compile(r"\d+")
 _KINDS: Final = {
     "article": ("article",),
@@ -155,15 +156,29 @@ def describe_group(page: Outline, sheet: Sheet, roles: Roles) -> Features:
         texts = [cell.text for cell in column.cells if cell] if column else []
         features[f"{name} coverage"] = len(texts) / rows
         features[f"{name} distinct"] = len(set(texts)) / len(texts) if texts else 0.0
+    features["many without a title"] = float(features["title coverage"] < _MOST_TITLED)
     if roles.title:
+        leads_nowhere = 1 - _leading(page, roles.title)
         lengths = [min(len(cell.text), 150) for cell in roles.title.cells if cell]
         features |= {
             "title length": _mean(lengths) / 50,
             "short titles": _mean(length < 12 for length in lengths),
             "titles in headings": float(bool(roles.title.names & HEADINGS)),
             "top heading": float("h1" in roles.title.names),
+            "title leads nowhere": leads_nowhere,
+            "title leads nowhere, others do": leads_nowhere
+            * _mean(len(lead) > 1 for lead in sheet.leads),
         }
     return features
+
+
+def _leading(page: Outline, title: Column) -> float:
+    """The share of titles that are, hold or stand in a link."""
+    cells = [cell for cell in title.cells if cell]
+    return _mean(
+        page.in_link[cell.node] or bool(page.links_in(cell.node, page.end[cell.node]))
+        for cell in cells
+    )
 
 
 def _several(page: Outline, sheet: Sheet, title: Column | None) -> float:

@@ -28,7 +28,7 @@ from unittest import mock
 from benchmarks.learning.ranker import Problem, fit, fit_chance
 from benchmarks.learning.truth import FOLDS, Example, align, examples, label, oracle, scorer
 from harvester import read_listing
-from harvester.parsers import induction, pagination, rankers
+from harvester.parsers import induction, pagination, rankers, ranking
 from harvester.parsers.features import beside
 from harvester.parsers.judgement import describe_group
 from harvester.parsers.outline import outline
@@ -112,9 +112,7 @@ def listing_problem(example: Example, tables: Tables) -> Problem:
     page = example.page
     options: list[Features] = [{}]
     worth = [0.0]
-    for group in induction.shortlist(
-        page, example.groups, tables["glance"], most=RIVALS, margin=inf
-    ):
+    for group in ranking.shortlist(page, example.groups, tables["glance"], most=RIVALS, margin=inf):
         found = label(example, group)
         roles = choose_roles(page, found.sheet, tables)
         options.append(describe_group(page, found.sheet, roles))
@@ -190,6 +188,7 @@ def answers(pages: Sequence[Example], tables: Tables) -> list[dict[str, Any]]:
     rows = []
     with (
         mock.patch.object(induction, "weights", lambda: tables),
+        mock.patch.object(ranking, "weights", lambda: tables),
         mock.patch.object(pagination, "weights", lambda: tables),
     ):
         for example in pages:

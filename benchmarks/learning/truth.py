@@ -19,10 +19,11 @@ from harvester.parsers.candidates import Group, candidates
 from harvester.parsers.columns import Column, Places, columns, sample
 from harvester.parsers.dates import read_column, settled_format
 from harvester.parsers.features import Sheet, rest, sheet
-from harvester.parsers.induction import LONGLIST, attribute_days
+from harvester.parsers.induction import attribute_days
 from harvester.parsers.judgement import glance, weight
 from harvester.parsers.outline import Outline, outline
 from harvester.parsers.rankers import Features
+from harvester.parsers.ranking import LONGLIST
 from harvester.parsers.roles import may_be_teaser, may_be_title
 from harvester.parsers.tree import parse
 

@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 from selectolax.lexbor import LexborNode
 
 from harvester.parsers.candidates import Group, Span
-from harvester.parsers.dates import looks_dated
+from harvester.parsers.datelike import looks_dated
 from harvester.parsers.outline import Outline
 from harvester.parsers.pattern import compile_field
 from harvester.parsers.records import Record
@@ -200,6 +200,11 @@ def column_of(page: Outline, group: Group, selector: str) -> Column | None:
         return None
     _settle(column)
     return column
+
+
+def filled(page: Outline, group: Group, selector: str) -> list[bool]:
+    """For each record whether a selector finds something in it."""
+    return [bool(Record(_nodes(page, group, span), {}).value(selector)) for span in group.spans]
 
 
 def _nodes(page: Outline, group: Group, span: Span) -> list[LexborNode]:

@@ -45,19 +45,6 @@ _NUMERIC: Final = re.compile(
     r"(?:[\s,|-]{1,4}(?P<h>\d{1,2}):(?P<min>\d\d)(?::(?P<sec>\d\d))?(?!\s?[ap]\.?m))?(?![\d/:]|[.,-]\d)",
     re.IGNORECASE,
 )
-# What a date looks like in any language, for those who only want to know where to look.
-_NAME: Final = r"[^\s\d.,;:/|()\[\]-]{2,14}"
-_DATED: Final = re.compile(
-    # 11.07.2011, 115.03.19, 7/11/11; 2011-07-11, 2011年7月11日
-    r"(?<![\d.,/:-])\d{1,3}\s?[./|-]\s?\d{1,2}\s?[./|-]\s?(?:\d{4}|\d\d)(?!\d)"
-    r"|(?<!\d)\d{4}\s?[./年년-]\s?\d{1,2}\s?[./月월-]\s?\d{1,2}"
-    r"|(?<!\d)\d{1,2}\s?年\s?\d{1,2}\s?月\s?\d{1,2}"
-    # 11 July 2011, 20th of July, 2012, 11 de julio de 2011; July 11, 2011; 2011. július 11.
-    rf"|(?<!\d)\d{{1,2}}(?:st|nd|rd|th|[.ºª])?[\s/.-]+(?:(?:of|de|d'|tháng)\s?)?{_NAME}[.,]?[\s/.,-]+(?:\w{{2,4}}\s)?\d{{4}}(?!\d)"
-    rf"|(?<!\w){_NAME}\.?\s\d{{1,2}}(?:st|nd|rd|th)?[\s,.]{{1,3}}\d{{4}}(?!\d)"
-    rf"|(?<!\d)(?:19|20)\d\d\.?,?\s(?:[^\W\d]{{1,4}}\.?\s)?{_NAME}\s(?:[^\W\d]{{1,3}}\s)?\d{{1,2}}(?!\d)"
-    rf"|(?<!\d)(?:19|20)\d\d\.\s(?:[^\W\d]{{4}}\s)?\d{{1,2}}\.\s{_NAME}"
-)
 _TIME: Final = re.compile(r"\d:\d\d")
 _DIGITS: Final = re.compile(r"[0-9]+")
 _MASKED: Final = str.maketrans(dict.fromkeys("0123456789", "0"))
@@ -127,18 +114,6 @@ def read_column(
         known or (reader.read(text, order, clock) if text else UNREAD)
         for known, text in zip(quick, cleaned, strict=True)
     ]
-
-
-def looks_dated(text: str) -> bool:
-    """Whether a short text seems to hold a whole date; cheap, and wrong now and then."""
-    return dated_part(text) > 0
-
-
-@lru_cache(maxsize=8192)
-def dated_part(text: str) -> float:
-    """The share of a text that is a date, as far as can be told without reading it."""
-    found = _DATED.search(text) if 6 <= len(text) <= MAX_LENGTH else None
-    return len(found[0]) / len(text) if found else 0.0
 
 
 def _clean(text: str | None) -> str:

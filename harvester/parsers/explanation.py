@@ -8,11 +8,12 @@ from typing import Any, Final
 from harvester.page import Page
 from harvester.parsers.columns import Column, Places
 from harvester.parsers.features import Sheet, beside
-from harvester.parsers.induction import Judged, groups_of, learn, ranked
+from harvester.parsers.induction import groups_of, learn
 from harvester.parsers.metadata import declared_entries
 from harvester.parsers.outline import Outline, outline
 from harvester.parsers.pagination import describe_links
 from harvester.parsers.rankers import Features, score, weights
+from harvester.parsers.ranking import Judged, ranked
 from harvester.parsers.tree import base_url, parse
 
 _MOST: Final = 7  # reasons for one choice

@@ -18,7 +18,7 @@ from urllib.parse import unquote
 
 from harvester.parsers.candidates import Group, Span
 from harvester.parsers.columns import Cell, Column, sample
-from harvester.parsers.dates import dated_part, looks_dated
+from harvester.parsers.datelike import dated_part, looks_dated
 from harvester.parsers.outline import Outline
 from harvester.parsers.rankers import Features
 
@@ -281,6 +281,8 @@ def _describe(page: Outline, sheet: Sheet, column: Column) -> Features:
         "largest text": largest / count,
         "container": float(any(page.tag[cell.node] in _CONTAINERS for cell in cells)),
         "hidden": hidden / count,
+        "dated rows": features["dated"] * count / len(column.cells),
+        "only dates": float(features["dated"] == 1),
         "around another date": _around_date(sheet, column) if features["dated"] else 0.0,
     }
     # In "teaser__title" the first part names the record, and the last one this part of it.

@@ -13,35 +13,27 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
-from math import exp
 from typing import Any, Final
 
 from selectolax.lexbor import LexborHTMLParser
 
 from harvester.parsers.candidates import Group, candidates, group_of
-from harvester.parsers.columns import Column, Places, column_of, columns
+from harvester.parsers.columns import Column, Places
 from harvester.parsers.dates import read_column, settled_format
-from harvester.parsers.features import Sheet, sheet
-from harvester.parsers.judgement import describe_group, glance, weight
+from harvester.parsers.features import Sheet
 from harvester.parsers.metadata import Declared, declared_entries
 from harvester.parsers.outline import Outline, outline
 from harvester.parsers.pagination import next_selector
-from harvester.parsers.pattern import ListingPattern, check_fields, compile_field
-from harvester.parsers.rankers import Features, Weights, chance, score, weights
-from harvester.parsers.roles import Roles, choose_roles, may_be_date
+from harvester.parsers.pattern import ListingPattern, check_fields
+from harvester.parsers.rankers import chance, weights
+from harvester.parsers.ranking import Judged, doubts_of, ranked
+from harvester.parsers.roles import may_be_date
 from harvester.parsers.selectors import record_selector
 from harvester.parsers.tree import absolute, base_url
 
-LONGLIST: Final = 36  # groups that are worth a glance
-SHORTLIST: Final = 5  # groups whose records are worth looking into,
-MARGIN: Final = 3.0  # unless they score less than the first by more than this
 LEAST_PLAUSIBLE: Final = 0.05  # below, the best group is no listing
 _DAYS: Final = ("day", "minute", "second")
 _MOST_READ: Final = 0.9
-_COLUMNS: Final = ("title", "date", "teaser", "kind")
-_MISSED: Final = 5.0
-_FEWEST_DECLARED: Final = 3
-_SUPPORT: Final = 1.0  # what a group gains whose addresses the page's metadata names
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +58,6 @@ class Learned:
     evidence: Evidence
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """A group with the roles of its columns, and what the ranker makes of it."""
-
-    sheet: Sheet
-    roles: Roles
-    features: Features
-    score: float
-    missed: tuple[str, ...] = ()  # fields of a hint that find nothing in it
-
-
 def learn(
     tree: LexborHTMLParser,
     language: str | None = None,
@@ -95,7 +76,7 @@ def learn(
     base = base_url(tree, url) if url else ""
     declared = declared_entries(tree, base)
     judged = ranked(page, places, groups_of(tree, page, hint), hint, declared, base)
-    doubts = _doubts(judged)
+    doubts = doubts_of(judged)
     sure = round(chance(doubts, weights()["confidence"]), 3)
     if judged and (doubts["plausible"] >= LEAST_PLAUSIBLE or "record" in hint):
         for each in judged:
@@ -119,169 +100,11 @@ def learn(
     return Learned(None, Evidence(round(1 - doubts["plausible"], 3), (reason,), doubts))
 
 
-def shortlist(
-    page: Outline, groups: Sequence[Group], table: Weights, *, most: int, margin: float
-) -> list[Group]:
-    """The groups that look best at a glance."""
-    heavy = sorted(groups, key=lambda group: -weight(page, group))[:LONGLIST]
-    glances = [(score(glance(page, group), table), group) for group in heavy]
-    ranked = sorted(glances, key=lambda pair: -pair[0])[:most]
-    return [group for value, group in ranked if value >= ranked[0][0] - margin]
-
-
-def ranked(
-    page: Outline,
-    places: Places,
-    groups: Sequence[Group],
-    hint: Mapping[str, Any],
-    declared: Mapping[str, Declared],
-    base: str,
-) -> list[Judged]:
-    """The likeliest listing and its rivals, all considered."""
-    judged = judge(page, places, groups, hint)
-    return _completed(page, _supported(judged, declared, base))
-
-
-def judge(
-    page: Outline, places: Places, groups: Sequence[Group], hint: Mapping[str, Any] | None = None
-) -> list[Judged]:
-    """The groups that look best at a glance, looked into; the likeliest listing first."""
-    tables = weights()
-    named = {
-        name: text
-        for name, text in (hint or {}).items()
-        if name in _COLUMNS and not compile_field(text).above
-    }
-    judged = []
-    for group in shortlist(page, groups, tables["glance"], most=SHORTLIST, margin=MARGIN):
-        found = sheet(page, group, columns(page, group, places))
-        given = {name: column_of(page, group, text) for name, text in named.items()}
-        roles = choose_roles(page, found, tables, given)
-        features = describe_group(page, found, roles)
-        value = score(features, tables["listing"])
-        # Where a person's selectors find nothing, the listing is elsewhere.
-        value -= _MISSED * sum(column is None for column in given.values())
-        missed = tuple(name for name, column in given.items() if column is None)
-        judged.append(Judged(found, roles, features, value, missed))
-    return sorted(judged, key=lambda each: -each.score)
-
-
-def _supported(judged: list[Judged], declared: Mapping[str, Declared], base: str) -> list[Judged]:
-    """The same, with what the page's metadata names counted in favour of the groups that have it."""
-    if len(declared) < _FEWEST_DECLARED:
-        return judged
-    weighed = [
-        replace(each, score=each.score + _SUPPORT * _share_declared(each, declared, base))
-        for each in judged
-    ]
-    return sorted(weighed, key=lambda each: -each.score)
-
-
-def _share_declared(judged: Judged, declared: Mapping[str, Declared], base: str) -> float:
-    """How well a group's addresses are those of the metadata: the harmonic mean of both shares."""
-    leads = [{absolute(target, base) for target in lead} for lead in judged.sheet.leads]
-    named = sum(not lead.isdisjoint(declared) for lead in leads) / (len(leads) or 1)
-    reached = {url for lead in leads for url in lead if url in declared}
-    most = min(len(declared), len(leads))
-    covered = min(len(reached) / most, 1.0) if most else 0.0
-    return 2 * named * covered / (named + covered) if named + covered else 0.0
-
-
-def _known_days(judged: Judged, declared: Mapping[str, Declared], base: str) -> list[date | None]:
-    """The days that the page's metadata gives for the records."""
-    found: list[date | None] = []
-    for lead in judged.sheet.leads:
-        urls = (absolute(target, base) for target in lead)
-        days = {declared[url].day for url in urls if url is not None and url in declared}
-        found.append(days.pop() if len(days) == 1 else None)
-    return found
-
-
-def _completed(page: Outline, judged: list[Judged]) -> list[Judged]:
-    """The same, with a more complete or a finer group first if there is one."""
-    if not judged:
-        return judged
-    first = judged[0]
-    larger = [
-        each
-        for each in judged[1:]
-        if _completes(page, each.sheet.group, first.sheet.group) or _divides(each, first)
-    ]
-    best = max(larger, key=lambda each: len(each.sheet.group.spans), default=first)
-    return [best, *(each for each in judged if each is not best)]
-
-
-def _divides(fine: Judged, coarse: Judged) -> bool:
-    """Whether a group's records are the entries of another one's, which are sections of a page."""
-    if coarse.features["several titles"] < 0.5 or fine.features["several titles"] > 0.2:
-        return False
-    outer = [(span.first, span.last) for span in coarse.sheet.group.spans]
-    inner = fine.sheet.group.spans
-    return (
-        fine.roles.title is not None
-        and len(inner) >= 1.5 * len(outer)
-        and sum(any(a <= s.first and s.last <= b for a, b in outer) for s in inner)
-        >= _MOST_READ * len(inner)
-    )
-
-
-def _completes(page: Outline, group: Group, part: Group) -> bool:
-    """Whether a group adds only records that another one should have.
-
-    What stands among the records, is called as they are and leads somewhere is one of them, whatever
-    it lacks.
-    """
-    spans = {(span.first, span.last): span for span in group.spans}
-    known = {(span.first, span.last) for span in part.spans}
-    if group.flat or not known < set(spans):
-        return False
-    words = set.intersection(*(set(page.words[span.start]) for span in part.spans))
-    parents = {page.parent[span.start] for span in part.spans}
-    return bool(words) and all(
-        words <= set(page.words[span.start])
-        and page.parent[span.start] in parents
-        and not page.hidden[span.start]
-        and any(page.targets[link] for link in page.links_in(span.start, span.stop))
-        for texts, span in spans.items()
-        if texts not in known
-    )
-
-
 def _tells_apart(judged: Judged) -> bool:
     """Whether the records differ in what they say or where they lead: one card, repeated, is no list."""
     title = judged.roles.title
     titles = {cell.text for cell in title.cells if cell} if title else set()
     return len(titles) > 1 or sum(map(bool, judged.sheet.leads)) > 1
-
-
-def _doubts(judged: Sequence[Judged]) -> dict[str, float]:
-    """What speaks for and against the first group."""
-    if not judged:
-        return {"any": 1.0, "plausible": 0.0}
-    return {
-        "any": 1.0,
-        "plausible": chance(judged[0].features, weights()["plausible"]),
-        "rivals": 5 * _rivals(judged, 1.0),
-        "near rivals": 10 * _rivals(judged, 5.0),
-    }
-
-
-def _rivals(judged: Sequence[Judged], sharpness: float) -> float:
-    """What share of entries would be wrong if the ranker's scores were chances.
-
-    Groups of nearly the same records are no rivals; ``sharpness`` is how far scores are believed.
-    """
-    top = judged[0].score
-    chances = [exp(min(sharpness * (each.score - top), 5.0)) for each in judged]
-    losses = [1 - _agreement(judged[0].sheet.group, each.sheet.group) for each in judged]
-    return sum(c * loss for c, loss in zip(chances, losses, strict=True)) / sum(chances)
-
-
-def _agreement(group: Group, other: Group) -> float:
-    """How far two groups are the same records: the share of leaders that stand in both."""
-    spans = [(span.first, span.last) for span in other.spans]
-    both = sum(any(a < s.last and s.first < b for a, b in spans) for s in group.spans)
-    return 2 * both / (len(group.spans) + len(spans)) if len(spans) <= 200 else 1.0
 
 
 def groups_of(tree: LexborHTMLParser, page: Outline, hint: Mapping[str, Any]) -> list[Group]:
@@ -341,6 +164,16 @@ def _pattern(
         "date_format": date_format,
     }
     return ListingPattern(**(fields | dict(hint)))
+
+
+def _known_days(judged: Judged, declared: Mapping[str, Declared], base: str) -> list[date | None]:
+    """The days that the page's metadata gives for the records."""
+    found: list[date | None] = []
+    for lead in judged.sheet.leads:
+        urls = (absolute(target, base) for target in lead)
+        days = {declared[url].day for url in urls if url is not None and url in declared}
+        found.append(days.pop() if len(days) == 1 else None)
+    return found
 
 
 def _date_column(

@@ -22,6 +22,7 @@ from harvester.parsers.roles import Roles
 _SLUG: Final = re.compile(r"[^/]*(?:[-_][^/]*){2,}|.*\d{3,}.*")
 _ENOUGH: Final = 400  # characters of a record that count
 _MOST_TITLED: Final = 0.7  # of records that are every other row of a table, or less
+_TABLE_CELLS: Final = ("td", "th")
 _NUMBERS: Final = re.compile(r"\d+")
 _KINDS: Final = {
     "article": ("article",),
@@ -190,6 +191,8 @@ def _several(page: Outline, sheet: Sheet, title: Column | None) -> float:
         if cell is None:
             continue
         like = _kind(page, cell.node)
+        if like[0] in _TABLE_CELLS:
+            continue  # all cells of a row are alike, and each says something else
         found += any(
             _kind(page, number) == like
             and page.until[number] - page.leaves[number] > 0

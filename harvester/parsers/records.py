@@ -12,7 +12,7 @@ from itertools import pairwise
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
-from harvester.parsers.dates import looks_dated
+from harvester.parsers.datelike import looks_dated
 from harvester.parsers.pattern import Field, ListingPattern, compile_field
 from harvester.parsers.tree import text_of
 

@@ -11,7 +11,7 @@ from operator import itemgetter
 from typing import Final
 
 from harvester.parsers.columns import DATED, Column
-from harvester.parsers.dates import looks_dated
+from harvester.parsers.datelike import looks_dated
 from harvester.parsers.features import NAMED, TITLE_TAGS, Sheet, beside
 from harvester.parsers.outline import Outline
 from harvester.parsers.rankers import Weights, score

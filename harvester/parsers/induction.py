@@ -187,27 +187,29 @@ def _date_column(
     column = judged.roles.date
     if column is None:
         return None, None
-    printed = column if column.printed else _printed_date(judged.sheet, column)
     known = attribute_days(judged.sheet, language) or declared
-    for candidate in (printed, column):
-        if candidate is not None:
-            order = settled_format(candidate.texts, language, known)
-            readings = read_column(candidate.texts, language=language, date_format=order)
-            days = sum(reading.precision in _DAYS for reading in readings)
-            if candidate is column or days >= _MOST_READ * sum(map(bool, column.cells)):
-                return candidate, order
-    return column, None
+    for candidate in _dates_of_element(judged.sheet, column):
+        order = settled_format(candidate.texts, language, known)
+        readings = read_column(candidate.texts, language=language, date_format=order)
+        days = sum(reading.precision in _DAYS for reading in readings)
+        if days >= _MOST_READ * sum(map(bool, column.cells)):
+            return candidate, order
+    return column, settled_format(column.texts, language, known)
 
 
-def _printed_date(sheet: Sheet, column: Column) -> Column | None:
-    """The column of what the elements print whose attributes are a column."""
-    for other in sheet.columns:
-        if other.part == "" and all(
-            (a is None) or (b is not None and a.node == b.node)
+def _dates_of_element(sheet: Sheet, column: Column) -> list[Column]:
+    """A column of dates and its other forms, what elements print before what their attributes say."""
+    forms = [
+        other
+        for other in sheet.columns
+        if other is not column
+        and (other.part == "" or may_be_date(other))
+        and all(
+            a is None or (b is not None and (a.first, a.last) == (b.first, b.last))
             for a, b in zip(column.cells, other.cells, strict=True)
-        ):
-            return other
-    return None
+        )
+    ]
+    return sorted([column, *forms], key=lambda form: not form.printed)
 
 
 def attribute_days(sheet: Sheet, language: str | None) -> list[date | None]:

@@ -83,10 +83,6 @@ class Outline:
         """What an element prints."""
         return self.text(self.leaves[number], self.until[number])
 
-    def looks(self, number: int) -> tuple[str, tuple[str, ...]]:
-        """What an element is and is called: its tag and its class words."""
-        return self.tag[number], self.words[number]
-
     def links_in(self, start: int, stop: int) -> list[int]:
         """The links among the elements ``start .. stop``."""
         return self.links[self.leads[start] : self.leads[stop]]

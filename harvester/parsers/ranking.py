@@ -194,7 +194,7 @@ def _lengthened(page: Outline, places: Places, judged: Judged, hint: Mapping[str
     tails = _tails(page, group) if not group.flat and hint.get("flat") is not False else []
     if len(tails) < max(2, _MOST_TAILED * (len(group.spans) - 1)):
         return judged
-    kind, uses = Counter(tuple(map(page.looks, tail)) for tail in tails).most_common(1)[0]
+    kind, uses = Counter(_kinds(page, tail) for tail in tails).most_common(1)[0]
     texts = {" ".join(map(page.text_of, tail)) for tail in tails}
     linked = sum(any(page.leads[page.end[n]] > page.leads[n] for n in tail) for tail in tails)
     before = group.spans[0].start
@@ -204,7 +204,7 @@ def _lengthened(page: Outline, places: Places, judged: Judged, hint: Mapping[str
         or uses < _MOST_TAILED * len(tails)
         or 2 * len(texts) < len(tails)
         or 2 * linked > len(tails)
-        or tuple(map(page.looks, above[-len(kind) :])) == kind  # it stands before each record
+        or _kinds(page, above[-len(kind) :]) == kind  # it stands before each record
     ):
         return judged
     whole = group_of(page, [span.start for span in group.spans], flat=True)
@@ -229,6 +229,18 @@ def _tails(page: Outline, group: Group) -> list[list[int]]:
                 number = page.end[number]
             tails.append(tail)
     return tails
+
+
+def _kinds(page: Outline, numbers: Sequence[int]) -> tuple[object, ...]:
+    """What some elements are and are called; of rows, with their cells: a head is no entry."""
+    return tuple(
+        (
+            page.tag[n],
+            page.words[n],
+            tuple(page.tag[c] for c in page.children(n)) if page.tag[n] == "tr" else None,
+        )
+        for n in numbers
+    )
 
 
 def _prints(page: Outline, number: int) -> bool:

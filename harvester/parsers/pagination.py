@@ -71,6 +71,11 @@ _MORE: Final = frozenset(
         "|daha fazla|更多|もっと見る|もっと|더보기|المزيد|بیشتر|עוד|xem thêm|เพิ่มเติม|lainnya"
     ).split("|")
 )
+# The next of some things, one of which this page shows, is no next page of a list.
+_NEXT_THING: Final = re.compile(
+    r"\b(?:thread|topic|article|story|post|chapter|episode|video|photo|day|week|month|year|event"
+    r"|thema|beitrag|artikel|kapitel|тема|статья|запись)$"
+)
 _EDGES: Final = " \t\xa0»›→>|·«‹←<.…⟩⟨▶►▸↓[]()-–—:+"
 _FORWARD: Final = re.compile(r"^\s*(?:[»›→⟩▶►▸❯]+|>{1,2}|&gt;)\s*$")
 _END: Final = re.compile(r"^\s*(?:»»|>>|»\||>\||[⏭⇥])\s*$")
@@ -97,6 +102,7 @@ _PAGE_WORD: Final = re.compile(
 _NUMBER: Final = re.compile(r"\d+")
 _OFF: Final = re.compile(r"(?:^|[-_ ])(?:disabled|inactive)(?:$|[-_ ])", re.IGNORECASE)
 _COMMENTS: Final = re.compile(r"comments?-?(?:nav|pag)", re.IGNORECASE)
+_MONTH: Final = re.compile(r"(?:19|20)\d\d-\d{1,2}(?:-\d{1,2})?")
 _YEARS: Final = range(1900, 2101)
 _PLAIN_WORD: Final = re.compile(r"[A-Za-z][\w-]*", re.ASCII)
 _PAGE_NUMBER: Final = re.compile(r"(?:page|paged|pagina|seite|p|PAGEN_1)[=/_-]?(\d{1,4})(?:\D|$)")
@@ -313,7 +319,7 @@ def _describe(
         "an arrow, and the address counts": "an arrow forward" in found and counts,
         "the number, and the address counts": after and counts,
         "the number, in a pager": after and (pager or numbered),
-        "in a calendar": bool(_CALENDAR.search(outer)),
+        "in a calendar": bool(_CALENDAR.search(outer)) or _to_month(parts, _parts(link.url)),
         "in a slider": bool(_SLIDES.search(outer)),
         "another language": "hreflang" in attributes,
         "another site": urlsplit(link.url).netloc != urlsplit(url).netloc,
@@ -351,6 +357,7 @@ def _text_signs(text: str) -> tuple[str, ...]:
         "says next": _says(word, _NEXT),
         "says older": _says(word, _OLDER),
         "says more": _says(word, _MORE),
+        "says next of a thing": _NEXT_THING.search(word) is not None and _says(word, _NEXT),
         "says back": _says(word, _BACK),
         "an arrow forward": _FORWARD.match(text) is not None,
         "an arrow to the end": _END.match(text) is not None,
@@ -392,6 +399,11 @@ def _step(here: dict[str, str], there: dict[str, str]) -> str | None:
         if numbers and len(numbers[-1]) < 5 and (told or numbers[-1] in ("1", "2")):
             return "first"
     return None
+
+
+def _to_month(here: dict[str, str], there: dict[str, str]) -> bool:
+    """Whether an address names a month or a day that this page's does not: a calendar's arrow."""
+    return any(_MONTH.fullmatch(value) for key, value in there.items() if here.get(key) != value)
 
 
 @lru_cache(maxsize=4096)

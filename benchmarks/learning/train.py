@@ -15,10 +15,11 @@ import json
 import sys
 import time
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 from html import escape
+from itertools import pairwise
 from math import inf
 from pathlib import Path
 from statistics import fmean, median
@@ -121,20 +122,40 @@ def listing_problem(example: Example, tables: Tables) -> Problem:
 
 
 @cache
-def _cut(example: Example, article: bool) -> Example:
-    """A page without its listing, or with an article in place of it: nothing that is left is one."""
+def _cut(example: Example, kind: str) -> Example:
+    """A page without its listing, or with something else in place of it: nothing left is one."""
     found = oracle(example)
     tree = parse(example.html.encode("utf-8", "replace"))
     whole = outline(tree)
-    texts = [text for text in whole.texts if len(text) > 60][:12] if article else []
+    texts = [escape(text) for text in whole.texts if len(text) > 60][:12] * 3
     for span in found.sheet.group.spans:
         number = span.start
         while number < span.stop:
             whole.nodes[number].decompose()
             number = whole.end[number]
-    story = "".join(f"<p>{escape(text)}</p>" for text in texts * 3)
+    story = _STORIES[kind](texts)
     html = (tree.html or "").replace("</body>", f"<div><h1>Story</h1>{story}</div></body>")
     return Example(example.name, html, {**example.truth, "entries": []})
+
+
+def _linked_words(number: int, text: str) -> str:
+    """A paragraph of which two words in the middle are a link, as authors write them."""
+    words = text.split()
+    middle = len(words) // 2
+    link = f'<a href="/topics/{number}">{" ".join(words[middle : middle + 2])}</a>'
+    return " ".join([*words[:middle], link, *words[middle + 2 :]])
+
+
+_STORIES: dict[str, Callable[[Sequence[str]], str]] = {
+    "nothing": lambda texts: "",
+    "an article": lambda texts: "".join(f"<p>{text}</p>" for text in texts),
+    "an article with links": lambda texts: "".join(
+        f"<p>{_linked_words(number, text)}</p>" for number, text in enumerate(texts)
+    ),
+    "questions and answers": lambda texts: "".join(
+        f"<h3>{question[:50]}?</h3><p>{answer}</p>" for question, answer in pairwise(texts)
+    ),
+}
 
 
 def train(paged: Sequence[Example]) -> Tables:
@@ -149,9 +170,9 @@ def train(paged: Sequence[Example]) -> Tables:
     tables["listing"] = _fit("listing", problems)
     best = [_best(problem, tables) for problem in problems]
     cut = [
-        _best(listing_problem(_cut(page, article), tables), tables)
+        _best(listing_problem(_cut(page, kind), tables), tables)
         for page in pages
-        for article in (False, True)
+        for kind in _STORIES
     ]
     tables["plausible"] = fit_chance(
         [*best, *cut],

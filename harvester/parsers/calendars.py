@@ -16,6 +16,8 @@ _MINGUO: Final = re.compile(
     r"(?<!\d)(?:(?:中華)?民[國国]\s?(\d{1,3})\s?[年./-]|(1[0-4]\d)[年./-])\s?(\d{1,2})\s?[月./-]\s?(\d{1,2})(?!\d)日?"
 )
 _BUDDHIST: Final = re.compile(r"(?<!\d)(2[456]\d\d)(?!\d)")
+# 67 is 2567, which is 2024; years of the common era have not come so far.
+_SHORT_BUDDHIST: Final = re.compile(r"(?<=[./\s-])([4-9]\d)(?!\d|[./:-])")
 _ERAS: Final = {"明治": 1867, "大正": 1911, "昭和": 1925, "平成": 1988, "令和": 2018}
 _ERA: Final = re.compile(rf"({'|'.join(_ERAS)})\s?(\d{{1,2}}|元)\s?年")
 _JALALI: Final = re.compile(
@@ -50,6 +52,7 @@ def _minguo(text: str) -> str:
 
 
 def _buddhist(text: str) -> str:
+    text = _SHORT_BUDDHIST.sub(r"25\1", text)
     return _BUDDHIST.sub(lambda match: str(int(match[1]) - 543), text)
 
 
@@ -66,7 +69,7 @@ def _jalali(text: str) -> str:
             return match[0]
         month = int(match["m"] or 0) or _JALALI_MONTHS.index(match["name"]) + 1
         day = int(match["d"] or match["d2"])
-        if not (1 <= month <= 12 and 1 <= day <= 31):
+        if not (1 <= month <= 12 and 1 <= day <= (31 if month < 7 else 30)):
             return match[0]
         return _from_jalali(int(match["y"] or match["y2"]), month, day).isoformat()
 

@@ -27,8 +27,11 @@ from pipelines.entry import Precision
 
 Order = Literal["DMY", "MDY", "YMD"]
 Time = tuple[int, int, int]
-_PAIRS: Final[tuple[Order, Order]] = ("DMY", "MDY")
-
+_FORMATS: Final[dict[Order, tuple[str, str, str]]] = {
+    "DMY": ("%d", "%m", "%Y"),
+    "MDY": ("%m", "%d", "%Y"),
+    "YMD": ("%Y", "%m", "%d"),
+}
 _ORDERS: Final[dict[str | None, Order]] = {"DMY": "DMY", "MDY": "MDY", "YMD": "YMD"}
 MAX_LENGTH: Final = 100  # dateparser takes half a minute for 50 KB of text; no date is this long
 _YEARS: Final = range(1900, 2101)
@@ -39,7 +42,7 @@ _ISO: Final = re.compile(
 )
 # Two numbers and a year, or a year and two numbers, between equal separators; then perhaps a time.
 _NUMERIC: Final = re.compile(
-    r"(?<![\d.,/:-])(?:(?P<a>\d{1,2})(?P<s>\s?[./|-]\s?)(?P<b>\d{1,2})(?P=s)(?P<y>\d{4}|\d\d)"
+    r"(?<![\d.,/:-])(?<!\d\s)(?:(?P<a>\d{1,2})(?P<s>\s?[./|-]\s?|\s)(?P<b>\d{1,2})(?P=s)(?P<y>\d{4}|\d\d)"
     r"|(?P<y2>\d{4})(?:(?P<s2>[./-])|\s?[年년]\s?)(?P<m2>\d{1,2})(?:(?P=s2)|\s?[月월]\s?)"
     r"(?P<d2>\d{1,2})[日일]?)"
     r"(?:[\s,|-]{1,4}(?P<h>\d{1,2}):(?P<min>\d\d)(?::(?P<sec>\d\d))?(?!\s?[ap]\.?m))?(?![\d/:]|[.,-]\d)",
@@ -133,6 +136,10 @@ def _format_order(date_format: str | None) -> Order | None:
 def _column_order(texts: Iterable[str], language: str | None) -> Order | None:
     """Day first or month first, from what the whole column shows; ``None`` when nothing decides."""
     found = [match for text in texts if (match := _NUMERIC.search(text)) and match["y"]]
+    if any(map(_short, found)) and (
+        any(int(m["a"]) > 31 for m in found) or _language_order(language) == "YMD"
+    ):
+        return "YMD" if all(map(_short, found)) else None
     pairs = [(int(m["a"]), int(m["b"]), _full_year(m["y"])) for m in found]
     day_first = any(a > 12 >= b for a, b, _ in pairs)
     month_first = any(b > 12 >= a for a, b, _ in pairs)
@@ -147,6 +154,11 @@ def _column_order(texts: Iterable[str], language: str | None) -> Order | None:
     if as_dmy != as_mdy:
         return "DMY" if as_dmy else "MDY"
     return _language_order(language)
+
+
+def _short(match: re.Match[str]) -> bool:
+    """Whether a date is of numbers of two digits: the first may be the year as well as the last."""
+    return len(match["y"]) == len(match["a"]) == 2
 
 
 def settled_format(
@@ -165,19 +177,21 @@ def settled_format(
     votes: Counter[Order] = Counter()
     for match, day in zip(found, known, strict=False):
         if match and match["y"] and day:
-            for each in _PAIRS:
+            for each in _FORMATS:
                 value = _read_numeric(match, each).value
                 votes[each] += value is not None and abs((value.date() - day).days) <= 1
-    first, second = (votes[each] for each in _PAIRS)
-    order: Order | None = _column_order([match[0] for match in numbers], None)
-    if order is None and first != second:
-        order = _PAIRS[0] if first > second else _PAIRS[1]
-    order = order or _language_order(language)
-    if order not in _PAIRS:
+    likely = [each for each in votes if votes[each] == max(votes.values())]
+    short = all(map(_short, numbers))
+    order: Order | None
+    if len(likely) == 1 and short:
+        order = likely[0]
+    else:
+        order = _column_order([match[0] for match in numbers], language if short else None)
+        order = order or (likely[0] if len(likely) == 1 else _language_order(language))
+    if order is None or (order == "YMD" and not short):
         return None
-    mark = numbers[0]["s"].strip()
     year = "%Y" if len(numbers[0]["y"]) == 4 else "%y"
-    return mark.join(["%d", "%m", year] if order == "DMY" else ["%m", "%d", year])
+    return (numbers[0]["s"].strip() or " ").join(_FORMATS[order]).replace("%Y", year)
 
 
 def _is_ordered(days: list[tuple[int, int, int]]) -> bool:
@@ -420,11 +434,12 @@ def _read_iso(match: re.Match[str]) -> Reading:
 def _read_numeric(match: re.Match[str], order: Order | None) -> Reading:
     if match["y"]:
         a, b, year = int(match["a"]), int(match["b"]), _full_year(match["y"])
-        if order not in ("DMY", "MDY"):
-            if a != b:
-                return UNREAD
-            order = "DMY"
-        day, month = (a, b) if order == "DMY" else (b, a)
+        if order == "YMD" and _short(match):
+            year, month, day = _full_year(match["a"]), b, int(match["y"])
+        elif order in ("DMY", "MDY") or a == b:
+            day, month = (b, a) if order == "MDY" else (a, b)
+        else:
+            return UNREAD
     else:
         year, month, day = int(match["y2"]), int(match["m2"]), int(match["d2"])
     at = (int(match["h"] or 0), int(match["min"] or 0), int(match["sec"] or 0))

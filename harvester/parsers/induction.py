@@ -31,7 +31,7 @@ from harvester.parsers.roles import may_be_date
 from harvester.parsers.selectors import record_selector
 from harvester.parsers.tree import absolute, base_url
 
-LEAST_PLAUSIBLE: Final = 0.05  # below, the best group is no listing
+LEAST_PLAUSIBLE: Final = 0.04  # below, the best group is no listing
 _DAYS: Final = ("day", "minute", "second")
 _MOST_READ: Final = 0.9
 

@@ -251,9 +251,11 @@ def doubts_of(judged: Sequence[Judged]) -> dict[str, float]:
     """What speaks for and against the first group."""
     if not judged:
         return {"any": 1.0, "plausible": 0.0}
+    plausible = chance(judged[0].features, weights()["plausible"])
     return {
         "any": 1.0,
-        "plausible": chance(judged[0].features, weights()["plausible"]),
+        "plausible": plausible,
+        "implausible": 1 - plausible,
         "rivals": 5 * _rivals(judged, 1.0),
         "near rivals": 10 * _rivals(judged, 5.0),
     }

@@ -31,6 +31,7 @@ MARGIN: Final = 3.0  # unless they score less than the first by more than this
 _MOST_KEPT: Final = 0.8  # of a group's records; where fewer are alike, it is another group
 _MOST_TAILED: Final = 0.8
 _MOST_READ: Final = 0.9
+_FAIRLY_PLAUSIBLE: Final = 0.3  # above, how plausible a listing is says nothing of its records
 _COLUMNS: Final = ("title", "date", "teaser", "kind")
 _MISSED: Final = 5.0
 _FEWEST_DECLARED: Final = 3
@@ -255,7 +256,7 @@ def doubts_of(judged: Sequence[Judged]) -> dict[str, float]:
     return {
         "any": 1.0,
         "plausible": plausible,
-        "implausible": 1 - plausible,
+        "hardly plausible": max(1 - plausible / _FAIRLY_PLAUSIBLE, 0.0),
         "rivals": 5 * _rivals(judged, 1.0),
         "near rivals": 10 * _rivals(judged, 5.0),
     }

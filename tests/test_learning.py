@@ -88,6 +88,17 @@ LAYOUTS = {
         "<tr class='head'><td><a href='/news/{n}-a-story'>{title}</a></td></tr>"
         "<tr><td>{words}</td></tr>") + "</table>"
     ),
+    "two rows of a table that look alike": site("<table>" + each(
+        "<tr><td>{n}</td><td><a href='/news/{n}-a-story'>{title}</a></td></tr>"
+        "<tr><td></td><td>{words}</td></tr>") + "</table>"
+    ),
+    "lines with the date before the link": site("<p>" + each(
+        "{dots} <a href='/news/{n}-a-story'>{title}</a><br>") + "</p>"
+    ),
+    "a kicker in the heading": site(each(
+        "<div class='box'><a href='/news/{n}-a-story'><h3><span class='place'>Minsk</span>"
+        " <span class='head'>{title}</span></h3></a><p>{lead}</p><i>{dots}</i></div>"
+    )),
     "a definition list": site("<dl>" + each(
         "<dt><a href='/news/{n}-a-story'>{title}</a></dt><dd>{lead}</dd>") + "</dl>"
     ),
@@ -117,6 +128,7 @@ LAYOUTS = {
 UNDATED = ("a definition list",)
 WITHOUT_TEASERS = (
     "a bullet list with the date beside the link", "a table", "two rows of a table", "day headings",
+    "two rows of a table that look alike", "lines with the date before the link",
 )  # fmt: skip
 
 
@@ -151,6 +163,7 @@ NO_LISTINGS = {
         + "".join(f"<li><a href='/news/{n}'>{title}</a></li>" for n, title in enumerate(SUBJECTS[1:4]))
         + "</ul></div>"
     ),
+    "questions and answers": site("<h2>Questions</h2>" + each("<h3>{title}?</h3><p>{lead}</p>")),
     "a login wall": site(
         "<form method='post'><p>Please log in to read on.</p><label>Name <input name='u'></label>"
         "<label>Password <input type='password'></label><a href='/forgot'>Forgot password?</a></form>"
@@ -301,6 +314,26 @@ def test_a_template_among_the_cards_is_no_entry() -> None:
     cards = each("<div class='c'><h3><a href='/{n}-x'>{title}</a></h3><p>{lead}</p></div>")
     listing = read_listing(site(template + cards), URL)
     assert [entry.title for entry in listing.entries] == list(SUBJECTS)
+
+
+def test_an_advertisement_among_the_cards_is_no_entry() -> None:
+    card = "<div class='x'><h3><a href='/{n}-x'>{title}</a></h3><i>{dots}</i></div>"
+    advert = "<div class='x'><a href='/go'>Here</a></div>"
+    cards = each(card).replace(
+        "<div class='x'><h3><a href='/4-x'>", advert + "<div class='x'><h3><a href='/4-x'>"
+    )
+    listing = read_listing(site(cards), URL)
+    assert [entry.title for entry in listing.entries] == list(SUBJECTS)
+
+
+def test_how_long_ago_something_was_is_its_date() -> None:
+    listing = read_listing(
+        site(each("<li><a href='/{n}-x'>{title}</a> <b class='ago'>{n} hours ago</b></li>")), URL
+    )
+    assert [entry.published_raw for entry in listing.entries] == [
+        f"{n} hours ago" for n in range(8)
+    ]
+    assert [entry.published for entry in listing.entries] == [None] * 8  # nobody said when
 
 
 def test_tags_of_word_processors_do_no_harm() -> None:

@@ -164,7 +164,7 @@ def columns(page: Outline, group: Group, places: Places) -> list[Column]:
         if group.flat:
             for part, cell in _loose_texts(page, spans[row]):
                 _put(found, ("", 0, part), row, len(spans), cell, ())
-    every = [*found.values(), *_above(page, group.spans, spans, places)]
+    every = [*found.values(), *_above(page, group.spans, spans, places), *_before(page, spans)]
     every = _distinct(page, every, len(group.spans))
     least = max(_LEAST_COVERAGE * len(spans), 1)
     frequent = [column for column in every if sum(map(bool, column.cells)) >= least]
@@ -312,6 +312,16 @@ def _above(
         if column.cells[0] and len(shared) > 1:  # otherwise it heads the page, not runs of records
             found.append(column)
     return found
+
+
+def _before(page: Outline, spans: Sequence[Span]) -> list[Column]:
+    """Dates printed directly before the records, in no element of their own: "11.07.2011 <a>...</a>"."""
+    column = Column("::above", "::above", [None] * len(spans))
+    for row, span in enumerate(spans):
+        leaf, parent = span.first - 1, page.parent[span.start]
+        if leaf >= 0 and page.owners[leaf] == parent and looks_dated(page.texts[leaf]):
+            column.cells[row] = Cell(parent, leaf, leaf + 1, page.texts[leaf])
+    return [column] if column.cells[0] else []
 
 
 def _in_rival(page: Outline, number: int, parents: set[int], tags: set[str]) -> bool:

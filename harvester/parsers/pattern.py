@@ -13,7 +13,8 @@ document order speaks.  What may follow it:
     ::attr(name)   an attribute instead of the text; alone, the record's own
     ::nth(2)       the second match instead of the first
     ::text(2)      the second of the texts that stand in the element beside other elements
-    ::above        the last match before the record and outside of all records: a day's heading
+    ::above        the last match before the record and outside of all records: a day's heading;
+                   alone, the text directly before the record
 
 With ``flat = true`` a record is the matched element and the siblings after it up to the next one.
 """
@@ -154,8 +155,6 @@ def _check(name: str, text: str) -> None:
         raise PatternError(f"record: {text!r} must name elements, not a part of one")
     if name == "next_page" and not field.selector:
         raise PatternError(f"next_page: {text!r} needs a selector of the link")
-    if field.above and not field.selector:
-        raise PatternError(f"{name}: {text!r} needs a selector before '::above'")
     try:
         if field.selector:
             _EMPTY.css(field.selector)

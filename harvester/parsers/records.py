@@ -86,8 +86,25 @@ def find_records(tree: LexborHTMLParser, pattern: ListingPattern) -> list[Record
     for name in ("title", "link", "date", "teaser", "kind"):
         selector = getattr(pattern, name)
         if selector and (field := compile_field(selector)).above:
-            _look_above(tree, pattern, field.selector, records, dates=name == "date")
+            if field.selector:
+                _look_above(tree, pattern, field.selector, records, dates=name == "date")
+            else:
+                for record in records:
+                    if text := _text_before(record.nodes[0]):
+                        record.above[""] = text
     return records
+
+
+def _text_before(node: LexborNode) -> LexborNode | None:
+    """The text that stands directly before an element, line breaks aside."""
+    before = node.prev
+    while before is not None:
+        if before.is_text_node and (before.text_content or "").strip():
+            return before
+        if before.is_element_node and before.tag != "br":
+            return None
+        before = before.prev
+    return None
 
 
 def _runs(leaders: Sequence[LexborNode]) -> list[Record]:

@@ -21,6 +21,7 @@ from harvester.parsers.roles import Roles
 
 _SLUG: Final = re.compile(r"[^/]*(?:[-_][^/]*){2,}|.*\d{3,}.*")
 _ENOUGH: Final = 400  # characters of a record that count
+_A_CLAUSE: Final = 15  # characters
 _MOST_TITLED: Final = 0.7  # of records that are every other row of a table, or less
 _TABLE_CELLS: Final = ("td", "th")
 _NUMBERS: Final = re.compile(r"\d+")
@@ -101,9 +102,20 @@ def glance(page: Outline, group: Group) -> Features:
         "left out": left_out,
         "interleaved": interleaved,
         "alike elsewhere": _alike_elsewhere(page, group, common),
+        "links in sentences": _mean(any(_in_sentence(page, n) for n in found) for found in inside),
         "flat": float(group.flat),
         **{f"is {kind}": float(usual in kinds) for kind, kinds in _KINDS.items()},
     }
+
+
+def _in_sentence(page: Outline, link: int) -> bool:
+    """Whether running text goes on before and after a link."""
+    first, last, parent = page.leaves[link], page.until[link], page.parent[link]
+    return (
+        0 < first < last < len(page.texts)
+        and page.owners[first - 1] == page.owners[last] == parent
+        and min(len(page.texts[first - 1]), len(page.texts[last])) >= _A_CLAUSE
+    )
 
 
 def _left_out(page: Outline, group: Group, usual: str) -> tuple[float, float]:

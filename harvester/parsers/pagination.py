@@ -169,8 +169,8 @@ class Option:
 class _Link:
     node: LexborNode
     url: str
-    text: str  # what it says; without a text, what its labels or its image say
-    label: str
+    text: str  # without a text, what its labels or its image say
+    signs: dict[str, bool]  # what it says and is called
     number: int | None
     around: list[LexborNode] = field(default_factory=list)  # up to four elements, inside out
 
@@ -206,16 +206,33 @@ def _link(node: LexborNode, base: str) -> _Link | None:
     text = text_of(node)
     if len(text) > _SHORT:
         return None
-    url = absolute(href, base)
-    if url is None:
-        return None
     label = " ".join(filter(None, (attributes.get("aria-label"), attributes.get("title"))))
     if not text:
         image = node.css_first("img")
         words = image.attributes if image else {}
         text = label or words.get("alt") or words.get("title") or ""
     number = int(text) if text.isdecimal() and len(text) < 6 else None
-    return _Link(node, url, text, label, None if number in _YEARS else number)
+    signs = _signs(node, text, label)
+    if number is None and not any(signs.values()):
+        return None  # an address alone says little: menus lead to all kinds of them
+    url = absolute(href, base)
+    return _Link(node, url, text, signs, None if number in _YEARS else number) if url else None
+
+
+def _signs(node: LexborNode, text: str, label: str) -> dict[str, bool]:
+    signs = dict.fromkeys(_text_signs(text), True)
+    if label:
+        labelled = _text_signs(label)
+        signs["is labelled next"] = bool({"says next", "says older"} & set(labelled))
+        signs["is labelled back"] = "says back" in labelled
+    rel = (node.attributes.get("rel") or "").lower().split()
+    names = _names(node, text)
+    return signs | {
+        "rel next": "next" in rel,
+        "rel prev": "prev" in rel,
+        "named next": bool(names) and _NAMED_NEXT.search(names) is not None,
+        "named back": bool(names) and _NAMED_BACK.search(names) is not None,
+    }
 
 
 def _around(link: _Link) -> list[LexborNode]:
@@ -269,27 +286,15 @@ def _current(rows: dict[int, _Row], url: str) -> int | None:
 def _describe(
     link: _Link, url: str, parts: dict[str, str], current: int | None, rows: dict[int, _Row]
 ) -> Features:
-    attributes = link.node.attributes
-    rel = (attributes.get("rel") or "").lower().split() if "rel" in attributes else ()
-    names = _names(link)
     number = link.number
     after = number is not None and number == (current or 1) + 1
-    found = dict.fromkeys(_text_signs(link.text), True)
-    if link.label:
-        labelled = _text_signs(link.label)
-        found["is labelled next"] = bool({"says next", "says older"} & set(labelled))
-        found["is labelled back"] = "says back" in labelled
-    found |= {
-        "rel next": "next" in rel,
-        "rel prev": "prev" in rel,
-        "named next": bool(names) and _NAMED_NEXT.search(names) is not None,
-        "named back": bool(names) and _NAMED_BACK.search(names) is not None,
+    found = link.signs | {
         "the number after this one": after and current is not None,
         "two, where no page is marked": after and current is None,
         "another number": number is not None and not after,
     }
     if not any(found.values()):
-        return {}  # an address alone says little: menus lead to all kinds of them
+        return {}
     step = _step(parts, _parts(link.url))
     found |= {
         "address counts up": step == "up",
@@ -302,7 +307,7 @@ def _describe(
     outer = " | ".join(map(_called, around))
     if (
         _OFF.search(f"{_called(link.node)} {outer.partition(' | ')[0]}")
-        or "aria-disabled" in attributes
+        or "aria-disabled" in link.node.attributes
     ):
         return {}
     if _COMMENTS.search(outer) or "cpage=" in link.url:
@@ -321,7 +326,7 @@ def _describe(
         "the number, in a pager": after and (pager or numbered),
         "in a calendar": bool(_CALENDAR.search(outer)) or _to_month(parts, _parts(link.url)),
         "in a slider": bool(_SLIDES.search(outer)),
-        "another language": "hreflang" in attributes,
+        "another language": "hreflang" in link.node.attributes,
         "another site": urlsplit(link.url).netloc != urlsplit(url).netloc,
         "another section": not _same_section(url, link.url),
         "long text": len(link.text) > 20,
@@ -330,12 +335,12 @@ def _describe(
     return {name: 1.0 for name, true in found.items() if true}
 
 
-def _names(link: _Link) -> str:
+def _names(node: LexborNode, text: str) -> str:
     """What a link is called: itself, the icon in it, and the item that it stands in."""
-    names = [_called(link.node)]
-    if len(link.text) < 3:
-        names += [_called(icon) for icon in link.node.css("i, span, svg, img")[:3]]
-    parent = link.node.parent
+    names = [_called(node)]
+    if len(text) < 3:
+        names += [_called(icon) for icon in node.css("i, span, svg, img")[:3]]
+    parent = node.parent
     if parent is not None and parent.tag in ("li", "span", "div", "p"):
         names.append(_called(parent))
     return " ".join(filter(None, names))

@@ -211,6 +211,21 @@ def test_an_ambiguous_column_is_settled_by_what_the_metadata_says() -> None:
         assert [entry.title for entry in read_listing(page, URL).entries] == list(SUBJECTS)
 
 
+@pytest.mark.parametrize(
+    "card",
+    [
+        "<div itemscope itemtype='https://schema.org/NewsArticle'><a itemprop='url' href='/{n}-x'>{title}</a>"
+        "<meta itemprop='datePublished' content='2011-0{m}-05T10:00:00Z'><i>{m}/5/2011</i></div>",
+        "<div class='hentry'><a rel='bookmark' href='/{n}-x'>{title}</a>"
+        "<abbr class='published' title='2011-0{m}-05T10:00:00Z'></abbr><i>{m}/5/2011</i></div>",
+    ],
+)
+def test_an_ambiguous_column_is_settled_by_marks_in_the_page(card) -> None:
+    cards = "".join(card.format(n=n, title=title, m=n + 1) for n, title in enumerate(SUBJECTS))
+    listing = read_listing(site(cards), URL)
+    assert [entry.day for entry in listing.entries] == [date(2011, n + 1, 5) for n in range(8)]
+
+
 def test_a_title_that_is_cut_is_read_whole_where_the_link_says_it() -> None:
     items = each(
         "<li><a href='/news/{n}-a-story' title='{title}'>{title:.30}...</a> <i>{dots}</i></li>"

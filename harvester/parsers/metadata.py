@@ -1,4 +1,4 @@
-"""What a page says of its entries for machines: JSON-LD lists of articles.
+"""What a page says of its entries for machines: JSON-LD, microdata and microformats.
 
 Evidence only.  It can tell which of two groups is the listing, and settle whether 5/6/2011 is in May
 or in June; it never fills in what the page does not show.
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
 
-from selectolax.lexbor import LexborHTMLParser
+from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from harvester.parsers.tree import absolute
 
@@ -26,6 +26,11 @@ _ARTICLES: Final = (
     "ReportageNewsArticle",
     "Event",
 )
+_MICRODATA_ADDRESS: Final = "[itemprop~=url], [itemprop~=mainEntityOfPage]"
+_MICRODATA_DAY: Final = "[itemprop~=datePublished]"
+_ENTRY_ADDRESS: Final = "a.u-url, a[rel~=bookmark], .entry-title a"
+_ENTRY_DAY: Final = ".dt-published, .published"
+_TOLD: Final = ("href", "itemid", "datetime", "content", "title")
 _NOT_LISTS: Final = ("BreadcrumbList",)
 
 
@@ -38,8 +43,21 @@ class Declared:
 
 
 def declared_entries(tree: LexborHTMLParser, base: str) -> dict[str, Declared]:
-    """The entries that the page's JSON-LD names, by address; what cannot be read is left out."""
+    """The entries that the page's metadata names, by address; what cannot be read is left out.
+
+    Of days that contradict each other, none is taken.
+    """
     found: dict[str, Declared] = {}
+    for address, day in (*_in_scripts(tree), *_in_attributes(tree)):
+        if url := absolute(address, base):
+            known = found.get(url)
+            agreed = day if known is None or known.day is None else known.day
+            found[url] = Declared(url, None if day and agreed != day else agreed)
+    return found
+
+
+def _in_scripts(tree: LexborHTMLParser) -> Iterator[tuple[str | None, date | None]]:
+    """The addresses and days of JSON-LD."""
     for script in tree.css('script[type="application/ld+json"]'):
         text = script.text(deep=True)
         if len(text) > _LONGEST:
@@ -49,10 +67,24 @@ def declared_entries(tree: LexborHTMLParser, base: str) -> dict[str, Declared]:
         except (ValueError, RecursionError):
             continue
         for item in _items(data, 0):
-            url = absolute(_address(item), base)
-            if url:
-                found[url] = Declared(url, _day(item.get("datePublished")))
-    return found
+            yield _address(item), _day(item.get("datePublished"))
+
+
+def _in_attributes(tree: LexborHTMLParser) -> Iterator[tuple[str | None, date | None]]:
+    """The addresses and days of microdata (schema.org) and microformats (h-entry, hAtom)."""
+    for item in tree.css('[itemtype*="schema.org/"]'):
+        kind = (item.attributes.get("itemtype") or "").rstrip("/").rpartition("/")[2]
+        if kind in _ARTICLES:
+            yield _marked(item, _MICRODATA_ADDRESS), _day(_marked(item, _MICRODATA_DAY))
+    for item in tree.css(".h-entry, .hentry"):
+        yield _marked(item, _ENTRY_ADDRESS), _day(_marked(item, _ENTRY_DAY))
+
+
+def _marked(item: LexborNode, selector: str) -> str | None:
+    """What the first element of an item that is marked so leads to or tells."""
+    node = item.css_first(selector)
+    values = node.attributes if node is not None else {}
+    return next((v for name in _TOLD if (v := values.get(name))), None)
 
 
 def _items(data: Any, depth: int) -> Iterator[dict[str, Any]]:

@@ -74,7 +74,7 @@ _MORE: Final = frozenset(
 # The next of some things, one of which this page shows, is no next page of a list.
 _NEXT_THING: Final = re.compile(
     r"\b(?:thread|topic|article|story|post|chapter|episode|video|photo|day|week|month|year|event"
-    r"|thema|beitrag|artikel|kapitel|тема|статья|запись)$"
+    r"|thema|beitrag|artikel|kapitel|тема|статья|запись)\b"
 )
 _EDGES: Final = " \t\xa0»›→>|·«‹←<.…⟩⟨▶►▸↓[]()-–—:+"
 _FORWARD: Final = re.compile(r"^\s*(?:[»›→⟩▶►▸❯]+|>{1,2}|&gt;)\s*$")

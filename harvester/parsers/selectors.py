@@ -18,6 +18,7 @@ from harvester.parsers.columns import LOOKS, Places
 from harvester.parsers.outline import Outline
 
 _MOST_TRIES: Final = 120
+_MOST_NEAR: Final = 6
 _LEVELS: Final = 6
 _MOST_OTHERS: Final = 0.2
 _PREFIX: Final = re.compile(r"[A-Za-z][A-Za-z_-]{3,}")
@@ -35,7 +36,7 @@ def record_selector(
     ``conditions`` are selectors of what each of them holds.
     """
     wanted = {page.nodes[number].mem_id for number in records}
-    near: list[str] = []
+    near: dict[str, set[int]] = {}  # selectors that find others too, and these
     seen: set[str] = set()
     for selector in islice(_options(page, places, records), _MOST_TRIES):
         if selector in seen:
@@ -45,24 +46,19 @@ def record_selector(
         if found == wanted:
             return selector
         if found > wanted:
-            near.append(selector)
-    for selector in near[:12]:
-        extra = _find(tree, selector) - wanted
-        for condition in _conditions(page, places, records, extra, conditions):
+            near[selector] = found - wanted
+    fewest = sorted(map(len, near.values()))[:_MOST_NEAR]
+    for selector in [each for each in near if len(near[each]) <= fewest[-1]][:_MOST_NEAR]:
+        for condition in _conditions(page, places, records, near[selector], conditions):
             if _find(tree, selector + condition) == wanted:
                 return selector + condition
     for selector in islice(_positions(page, places, records), 10):
         for condition in ("", *(f":has({held})" for held in conditions)):
             if _find(tree, selector + condition) == wanted:
                 return selector + condition
-    return _nearest(tree, wanted, near)
-
-
-def _nearest(tree: LexborHTMLParser, wanted: set[int], near: Sequence[str]) -> str | None:
-    """The selector that finds the fewest others, if these are few."""
-    extra = {selector: len(_find(tree, selector)) - len(wanted) for selector in near}
-    best = min(extra, key=lambda selector: extra[selector], default=None)
-    return best if best and extra[best] <= _MOST_OTHERS * len(wanted) else None
+    # At last the one that finds the fewest others, if these are few.
+    best = min(near, key=lambda selector: len(near[selector]), default=None)
+    return best if best and len(near[best]) <= _MOST_OTHERS * len(wanted) else None
 
 
 def _find(tree: LexborHTMLParser, selector: str) -> set[int]:

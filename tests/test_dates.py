@@ -36,6 +36,11 @@ def read(text, language="en", **more):
         ("July 11, 2011 12:07 am", "en", datetime(2011, 7, 11, 0, 7), "minute"),
         ("Posted on July 11, 2011 by Anna", "en", datetime(2011, 7, 11), "day"),
         ("July 2011", "en", datetime(2011, 7, 1), "month"),
+        ("R6.5.17", "ja", datetime(2024, 5, 17), "day"),
+        ("24.05.17", "ko", datetime(2024, 5, 17), "day"),
+        ("17 พ.ค. 2567 10.45 น.", "th", datetime(2024, 5, 17, 10, 45), "minute"),
+        ("17/5/67", "th", datetime(2024, 5, 17), "day"),
+        ("05 06 2011", "de", datetime(2011, 6, 5), "day"),
         ("2011", "en", datetime(2011, 1, 1), "year"),
     ],
 )
@@ -50,7 +55,8 @@ def test_what_is_printed_is_read(text, language, value, precision) -> None:
      "14 снежня", "no date at all", "", "   ", "iPhone 12 review", "0", "99.99.2011", "2011/13/45",
      "No. 5, 2011", "Sat 5 2011", "12:30 May 2011", "out 5, 2011", "here 5, 2011", "by 5, 2011",
      "Q2 2011", "about 2011", "3 min", "2 hours", "10 minutes read", "1 day",
-     "5 July - 7 August 2011", "July 11 - July 15, 2011",
+     "17 and 18 May 2024", "17, 18, 19 May 2024", "May 17 - 19, 2024", "05 06 2011", "v1.2.2024",
+     "tomorrow", "in 3 days", "5 July - 7 August 2011", "July 11 - July 15, 2011",
      "July 11, 2011 " * 4000, "5" * 50_000],
 )  # fmt: skip
 def test_nothing_is_invented(text) -> None:

@@ -99,6 +99,27 @@ LAYOUTS = {
         "<div class='box'><a href='/news/{n}-a-story'><h3><span class='place'>Minsk</span>"
         " <span class='head'>{title}</span></h3></a><p>{lead}</p><i>{dots}</i></div>"
     )),
+    "rows that take turns, with links in both": site("<table>" + each(
+        "<tr><td><a href='/news/{n}-a-story'>{title}</a></td></tr>"
+        "<tr><td>{words} by <a href='/people/{n}'>Ann</a></td></tr>") + "</table>"
+    ),
+    "a date before each heading, called like its teaser": site("<div>" + each(
+        "<p>{words}</p><h3><a href='/news/{n}-a-story'>{title}</a></h3><p>{lead}</p>") + "</div>"
+    ),
+    "a deadline beside the date": site(each(
+        "<div class='job'><a href='/news/{n}-a-story'>{title}</a><div>Deadline: 16 June 2012</div>"
+        "<div>Published: {words}</div></div>"
+    )),
+    "a table with another date": site(
+        "<table><tr><th>Call</th><th>Closing date</th><th>Posted</th></tr>" + each(
+        "<tr><td><a href='/news/{n}-a-story'>{title}</a></td><td>16 June 2012</td><td>{words}</td></tr>")
+        + "</table>"
+    ),
+    "a long category before the title": site("".join(
+        f"<div class='it'><a href='/c/{n % 2}'>{('Municipal administration of the whole region and the city', 'Education, science and culture')[n % 2]}</a>"
+        f"<a href='/news/{n}-a-story'>{title}</a><span>{day:%d.%m.%Y}</span></div>"
+        for n, (title, day) in enumerate(zip(SUBJECTS, DAYS, strict=True))
+    )),
     "a definition list": site("<dl>" + each(
         "<dt><a href='/news/{n}-a-story'>{title}</a></dt><dd>{lead}</dd>") + "</dl>"
     ),
@@ -129,6 +150,8 @@ UNDATED = ("a definition list",)
 WITHOUT_TEASERS = (
     "a bullet list with the date beside the link", "a table", "two rows of a table", "day headings",
     "two rows of a table that look alike", "lines with the date before the link",
+    "rows that take turns, with links in both", "a deadline beside the date", "a table with another date",
+    "a long category before the title",
 )  # fmt: skip
 
 
@@ -331,6 +354,36 @@ def test_a_template_among_the_cards_is_no_entry() -> None:
     assert [entry.title for entry in listing.entries] == list(SUBJECTS)
 
 
+def test_day_headings_in_a_page_of_plain_lists() -> None:
+    days = "".join(
+        f"<h2>{day:%d %B %Y}</h2><ul>"
+        + "".join(f"<li><a href='/news/{n + k}-x'>{SUBJECTS[n + k]}</a></li>" for k in (0, 1))
+        + "</ul>"
+        for n, day in list(enumerate(DAYS))[::2]
+    )
+    page = f"<nav><ul>{MENU}</ul></nav><main>{days}</main><footer><ul>{ASIDE}</ul></footer>"
+    listing = read_listing(f"<html lang=en><body>{page}</body></html>", URL)
+    assert [entry.title for entry in listing.entries] == list(SUBJECTS)
+    assert [entry.day for entry in listing.entries] == [DAYS[n - n % 2] for n in range(8)]
+
+
+def test_dates_that_may_be_the_next_ones_are_not_read() -> None:
+    lines = each("{dots} - <a href='/news/{n}-x'>{title}</a><br>").replace("28.07.2011 - ", "", 1)
+    listing = read_listing(site(f"<p>{lines}</p>"), URL)
+    assert [entry.title for entry in listing.entries] == list(SUBJECTS)
+    assert {entry.day for entry in listing.entries} == {None}
+
+
+def test_short_titles_in_characters_that_say_much() -> None:
+    titles = "市政府召开经济工作会议 全市安全生产会议召开 我市举行招商推介会 市领导调研重点项目 春季植树活动举行".split()
+    items = "".join(
+        f"<li><span>[05-1{n}]</span><a href='/art/{n}.html'>{title}</a></li>"
+        for n, title in enumerate(titles)
+    )
+    listing = read_listing(site(f"<ul class='list'>{items}</ul>").replace('"en"', '"zh"'), URL)
+    assert [entry.title for entry in listing.entries] == titles
+
+
 def test_an_advertisement_among_the_cards_is_no_entry() -> None:
     card = "<div class='x'><h3><a href='/{n}-x'>{title}</a></h3><i>{dots}</i></div>"
     advert = "<div class='x'><a href='/go'>Here</a></div>"
@@ -363,6 +416,9 @@ def test_tags_of_word_processors_do_no_harm() -> None:
         ('<li class="disabled"><a href="?page=4">Next</a></li>', None),
         ('<a rel="next" href="http://evil.example/news?page=2">Next</a>', None),
         ('<a href="?year=2010">‹</a> 2011 <a href="?year=2012">›</a>', None),
+        ('<strong>2</strong> <a href="?page=3">3</a> <a href="?page=4">4</a> <a class="next" href="?page=11">next</a>', "?page=3"),
+        ('<a class="next" href="/events/12">Next: Summer fair</a>', None),
+        ('<div class="nav-links"><a href="/t/7">Next thread</a></div>', None),
         ('<div class="comments-nav"><a href="?cpage=2">2</a></div>', None),
         ('<div class="pagination"><a href="?page=3"><i class="fa fa-chevron-right"></i></a></div>', "?page=3"),
     ],

@@ -17,9 +17,15 @@ _MINGUO: Final = re.compile(
 )
 _BUDDHIST: Final = re.compile(r"(?<!\d)(2[456]\d\d)(?!\d)")
 # 67 is 2567, which is 2024; years of the common era have not come so far.
-_SHORT_BUDDHIST: Final = re.compile(r"(?<=[./\s-])([4-9]\d)(?!\d|[./:-])")
+_SHORT_BUDDHIST: Final = re.compile(
+    r"(?<![\d./-])(\d{1,2}(?:\s?[./-]\s?\d{1,2}\s?[./-]\s?|\s[^\d\s]{2,14}\s))([4-9]\d)(?![\d./:-])"
+)
 _ERAS: Final = {"明治": 1867, "大正": 1911, "昭和": 1925, "平成": 1988, "令和": 2018}
 _ERA: Final = re.compile(rf"({'|'.join(_ERAS)})\s?(\d{{1,2}}|元)\s?年")
+_ERA_LETTERS: Final = {"S": 1925, "H": 1988, "R": 2018}
+_SHORT_ERA: Final = re.compile(
+    r"(?<!\w)([SHR])\s?(\d{1,2})\s?[./年]\s?(?=\d{1,2}\s?[./月]\s?\d{1,2})"
+)
 _JALALI: Final = re.compile(
     r"(?<!\d)(?:(?P<y>1[34]\d\d)\s?[/.-]\s?(?P<m>\d{1,2})\s?[/.-]\s?(?P<d>\d{1,2})(?!\d)"
     r"|(?P<d2>\d{1,2})\s(?P<name>[^\W\d_]{2,9})(?:\sماه)?[،,]?\s(?P<y2>1[34]\d\d)(?!\d))"
@@ -52,7 +58,7 @@ def _minguo(text: str) -> str:
 
 
 def _buddhist(text: str) -> str:
-    text = _SHORT_BUDDHIST.sub(r"25\1", text)
+    text = _SHORT_BUDDHIST.sub(r"\g<1>25\2", text)
     return _BUDDHIST.sub(lambda match: str(int(match[1]) - 543), text)
 
 
@@ -60,7 +66,10 @@ def _era(text: str) -> str:
     def common(match: re.Match[str]) -> str:
         return f"{_ERAS[match[1]] + (1 if match[2] == '元' else int(match[2]))}年"
 
-    return _ERA.sub(common, text)
+    def short(match: re.Match[str]) -> str:
+        return f"{_ERA_LETTERS[match[1]] + int(match[2])}."
+
+    return _ERA.sub(common, _SHORT_ERA.sub(short, text))
 
 
 def _jalali(text: str) -> str:

@@ -12,8 +12,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final, NamedTuple
 
+from harvester.parsers.datelike import looks_dated
 from harvester.parsers.outline import Outline
 
 FEWEST_RECORDS: Final = 2
@@ -149,11 +151,54 @@ def _runs(page: Outline) -> Iterator[Group]:
             if len(below) >= 1.5 * len(leaders):
                 alike[page.tag[parent], page.words[parent], *kind].extend(leaders)
                 if FEWEST_RECORDS <= len(leaders) <= MOST_RECORDS:
-                    yield _run(page, leaders)
+                    yield _run(page, _dated_before(page, below, leaders) or leaders)
+            elif len(leaders) == len(below) and page.tag[leaders[0]] == "tr":
+                yield from _pairs(page, leaders)
     for leaders in alike.values():
         parents = {page.parent[number] for number in leaders}
         if len(parents) > 1 and 2 * len(parents) <= len(leaders) <= MOST_RECORDS:
             yield _run(page, sorted(leaders))
+
+
+def _dated_before(page: Outline, below: Sequence[int], leaders: Sequence[int]) -> list[int]:
+    """The dates directly before the leaders, where each has one and nothing dated ends the last run.
+
+    Then the records begin with their dates, and not with what else they all have.
+    """
+    printed = [number for number in below if page.leaves[number] < page.until[number]]
+    place = {number: n for n, number in enumerate(printed)}
+    starts = [place[leader] for leader in leaders]
+    if starts[0] == 0 or not looks_dated(page.text_of(printed[starts[0] - 1])):
+        return []
+    dates = [printed[start - 1] for start in starts]
+    looks = {(page.tag[n], page.words[n]) for n in dates}
+    if len(looks) > 1 or set(dates) & set(leaders):
+        return []
+    if not all(looks_dated(page.text_of(number)) for number in dates):
+        return []
+    longest = max((b - a for a, b in pairwise(starts)), default=1)
+    for number in printed[starts[-1] : starts[-1] + longest]:
+        if (page.tag[number], page.words[number]) in looks and looks_dated(page.text_of(number)):
+            return []
+    return dates
+
+
+def _pairs(page: Outline, rows: Sequence[int]) -> Iterator[Group]:
+    """Every other row of a table with the row after it, where rows of two kinds take turns."""
+    rows = rows[len(rows) % 2 :]  # an odd one is the head
+    if not 2 * FEWEST_RECORDS <= len(rows) <= MOST_RECORDS:
+        return
+    kinds = [{_kind_of_row(page, row) for row in rows[start::2]} for start in (0, 1)]
+    if len(kinds[0]) == len(kinds[1]) == 1 and kinds[0] != kinds[1]:
+        yield _run(page, rows[::2])
+
+
+def _kind_of_row(page: Outline, row: int) -> tuple[object, ...]:
+    """What can be seen of a row: its cells, whether it begins with a link, whether it is dated."""
+    first, last = page.leaves[row], page.until[row]
+    linked = first < last and page.linked[first + 1] > page.linked[first]
+    dated = any(looks_dated(text) for text in page.texts[first:last])
+    return len(list(page.children(row))), linked, dated
 
 
 def _run(page: Outline, leaders: Sequence[int]) -> Group:

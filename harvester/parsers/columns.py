@@ -44,7 +44,7 @@ LOOKS: Final = re.compile(
 )
 
 
-_PLAIN_TAG: Final = re.compile(r"[a-z][a-z0-9-]*")
+_PLAIN_TAG: Final = re.compile(r"[a-z][a-z0-9:-]*")
 _IDENTITY: Final = re.compile(r"[A-Za-z][A-Za-z_-]*\d{0,2}")
 
 
@@ -116,9 +116,9 @@ class Places:
         return self._words[number]
 
     def tag(self, number: int) -> str:
-        """The selector of an element's tag; "*" for the tags of word processors ("o:p")."""
+        """The selector of an element's tag, "o\\:p" for those of word processors; "*" for odd ones."""
         tag = self._page.tag[number]
-        return tag if _PLAIN_TAG.fullmatch(tag) else "*"
+        return tag.replace(":", "\\:") if _PLAIN_TAG.fullmatch(tag) else "*"
 
     def identity(self, number: int) -> str:
         """A selector of this element alone, by its id, if it has one that a person gave."""
@@ -131,13 +131,14 @@ class Places:
 
     def _selectors(self, number: int) -> Iterable[str]:
         tag, words = self.tag(number), self._words[number]
-        yield tag
+        if tag != "*":
+            yield tag
         for word in words:
             yield f".{word}"
-        if words:
+        if words and tag != "*":
             yield ".".join((tag, *words))
         parent = self._page.parent[number]
-        if parent >= 0:
+        if parent >= 0 and "*" not in (tag, self.tag(parent)):
             own = (tag, f"{tag}.{words[0]}") if words else (tag,)
             for leaf in own:
                 yield f"{self.tag(parent)} > {leaf}"

@@ -42,7 +42,7 @@ _ISO: Final = re.compile(
 )
 # Two numbers and a year, or a year and two numbers, between equal separators; then perhaps a time.
 _NUMERIC: Final = re.compile(
-    r"(?<![\d.,/:-])(?<!\d\s)(?:(?P<a>\d{1,2})(?P<s>\s?[./|-]\s?|\s)(?P<b>\d{1,2})(?P=s)(?P<y>\d{4}|\d\d)"
+    r"(?<![\d.,/:-])(?<!\d\s)(?<![A-Za-z])(?:(?P<a>\d{1,2})(?P<s>\s?[./|-]\s?|\s)(?P<b>\d{1,2})(?P=s)(?P<y>\d{4}|\d\d)"
     r"|(?P<y2>\d{4})(?:(?P<s2>[./-])|\s?[年년]\s?)(?P<m2>\d{1,2})(?:(?P=s2)|\s?[月월]\s?)"
     r"(?P<d2>\d{1,2})[日일]?)"
     r"(?:[\s,|-]{1,4}(?P<h>\d{1,2}):(?P<min>\d\d)(?::(?P<sec>\d\d))?(?!\s?[ap]\.?m))?(?![\d/:]|[.,-]\d)",
@@ -76,6 +76,11 @@ _DAY_BEFORE: Final = re.compile(
 )
 _TO_ANOTHER: Final = re.compile(
     r"(?:[-–—]|\b(?:to|bis|until|au|al|по|да)\b)\s*(?:(?!\d{1,2}:\d\d)\d|[^\W\d_]{3,9}\.?\s\d)"
+)
+# "17 and 18 May 2024", "17, 18 May 2024": several days; "May 17 - 19, 2024".
+_SEVERAL: Final = re.compile(
+    r"(?<![\d:.])\d{1,2}(?:st|nd|rd|th|\.)?\s?(?:,|&|and|und|et|y|e|и|і)\s*\d{1,2}(?:st|nd|rd|th|\.)?\s(?:de\s)?[^\W\d_]{3,}"
+    r"|[^\W\d_]{3,}\.?\s\d{1,2}\s?(?:-|–|—|&|to|and)\s?\d{1,2},?\s\d{4}"
 )
 _DECORATION: Final = " \t\r\n\xa0/|•·–—-:;,()[]<>»«"
 
@@ -283,6 +288,8 @@ class _Reader:
             reading = _read_numeric(numeric, order)
             told = numeric["h"] or not _TIME.search(text)
             return reading if told or reading is UNREAD else self._remembered(text, order, clock)
+        if _SEVERAL.search(text):
+            return UNREAD
         if _YEAR.fullmatch(text):
             return Reading(datetime(int(text), 1, 1), "year")
         inner = _WORDED.search(text)
@@ -362,8 +369,8 @@ class _Reader:
         if clock is None or _DURATION.fullmatch(text):
             return UNREAD
         found = self._dateparser(text, PARSERS=["relative-time"], RELATIVE_BASE=clock)
-        # Weeks and months ago do not name a day.
-        if found is None or abs(clock - found) >= timedelta(days=7):
+        # Weeks and months ago do not name a day, and what is to come was not published.
+        if found is None or not timedelta(0) <= clock - found < timedelta(days=7):
             return UNREAD
         day = found.replace(hour=0, minute=0, second=0, microsecond=0)
         return Reading(day, "day", relative=True)

@@ -19,7 +19,7 @@ from urllib.parse import unquote
 from harvester.parsers.candidates import Group, Span
 from harvester.parsers.columns import Cell, Column, sample
 from harvester.parsers.datelike import dated_part, looks_dated
-from harvester.parsers.outline import Outline
+from harvester.parsers.outline import Outline, width
 from harvester.parsers.rankers import Features
 
 HEADINGS: Final = frozenset(["h1", "h2", "h3", "h4", "h5", "h6"])
@@ -45,6 +45,12 @@ NAMED: Final = {
         "|avatar|credit|source"
     ),
 }
+OTHER_DAY: Final = re.compile(
+    r"\b(?:dead ?line|clos(?:es?|ing)|apply|expir\w+|due|valid|updated?|modified|changed|frist|geändert"
+    r"|aktualisiert|endet|échéance|limite|límite|cierre|actualizad\w+|modifié|mis à jour|aggiornat\w+"
+    r"|scadenza|prazo|atualizad\w+|termin składania|zaktualizowan\w+|обновлен\w*|изменен\w*|срок|до)\b",
+    re.IGNORECASE,
+)
 _LONGEST_MORE: Final = 40  # characters of "continue reading"
 _SENTENCE: Final = re.compile(r"[.!?…。！？।؟»”\"\]]\s*$|\.\.\.")
 _BYLINE: Final = re.compile(r"^(?:by|von|par|por|da|di|от|автор)\b", re.IGNORECASE)
@@ -168,7 +174,7 @@ _OF_TEXTS: Final = (
 @lru_cache(maxsize=16384)
 def _profile(text: str) -> tuple[float, ...]:
     """What can be said of one text; in the order of ``_OF_TEXTS``."""
-    length = len(text)
+    length = width(text)
     head = text[:80]
     dated = dated_part(text)
     return (
@@ -212,7 +218,7 @@ def _describe(page: Outline, sheet: Sheet, column: Column) -> Features:
     attribute = column.part.startswith("::attr")
     own = column.part.startswith("::text")
     share = linked = longest = leading = spelled = first = first_link = before = 0.0
-    hidden = largest = told = printed = 0.0
+    hidden = largest = told = printed = astray = 0.0
     for row, cell in zip(rows, cells, strict=True):
         span, size = sheet.spans[row], sheet.sizes[row] or 1
         chars = page.chars[cell.last] - page.chars[cell.first] or 1
@@ -226,7 +232,9 @@ def _describe(page: Outline, sheet: Sheet, column: Column) -> Features:
         largest += max(map(len, page.texts[cell.first : cell.last]), default=0) / chars
         rival = sheet.longest[row][in_links > 0]
         longest += len(cell.text) >= rival > 0
-        leading += bool(sheet.leads[row] and not sheet.leads[row].isdisjoint(_leads(page, cell)))
+        targets = _leads(page, cell) - {""}
+        leading += not sheet.leads[row].isdisjoint(targets)
+        astray += bool(targets) and sheet.leads[row].isdisjoint(targets)
         spelled += _spelled(cell.text, sheet.slugs[row])
         told += not attribute and cell.text in sheet.told[row]
         printed += (
@@ -250,6 +258,7 @@ def _describe(page: Outline, sheet: Sheet, column: Column) -> Features:
         "share of record": share / count,
         "longest of its kind": longest / count,
         "leads to the entry": leading / count,
+        "leads where others do": astray / count,
         "spelled in the address": spelled / count,
         "told by an attribute": told / count,
         "in links": linked / count,
@@ -283,6 +292,7 @@ def _describe(page: Outline, sheet: Sheet, column: Column) -> Features:
         "hidden": hidden / count,
         "dated rows": features["dated"] * count / len(column.cells),
         "only dates": float(features["dated"] == 1),
+        "of another day": _of_another_day(page, column) if features["dated"] else 0.0,
         "around another date": _around_date(sheet, column) if features["dated"] else 0.0,
     }
     # In "teaser__title" the first part names the record, and the last one this part of it.
@@ -360,6 +370,35 @@ def _main_part(sheet: Sheet, column: Column) -> float:
     return most
 
 
+def _of_another_day(page: Outline, column: Column) -> float:
+    """The share of dates that say of themselves, or under whose heading it says, that they are others.
+
+    A deadline and a change have a date too, but not that of the publication.
+    """
+    cells = [cell for cell in column.cells if cell]
+    return sum(
+        OTHER_DAY.search(cell.text) is not None
+        or OTHER_DAY.search(_heading_of_cell(page, cell.node)) is not None
+        for cell in cells
+    ) / len(cells)
+
+
+def _heading_of_cell(page: Outline, number: int) -> str:
+    """What the head of a table says above one of its cells."""
+    row = page.parent[number]
+    if page.tag[number] != "td" or row < 0:
+        return ""
+    table = next((above for above in page.ancestors(row) if page.tag[above] == "table"), None)
+    place = list(page.children(row)).index(number)
+    if table is None:
+        return ""
+    first = next(n for n in range(table, page.end[table]) if page.tag[n] == "tr")
+    heads = list(page.children(first))
+    if place >= len(heads) or page.tag[heads[place]] != "th":
+        return ""
+    return page.text_of(heads[place])
+
+
 def _around_date(sheet: Sheet, column: Column) -> float:
     """The share of a column's dates that a part of their cells prints, which is a column too."""
     dated = [cell if cell and looks_dated(cell.text) else None for cell in column.cells]
@@ -407,7 +446,7 @@ def beside(
         day = printed_date.cells[row] if printed_date else None
         assert cell is not None
         text = rest(page, cell, [(c.first, c.last) for c in (heading, day) if c])
-        size = len(text)
+        size = width(text)
         length += size
         long += size >= 40
         nothing += size == 0
@@ -418,11 +457,13 @@ def beside(
             around += cell.first <= heading.first and heading.last <= cell.last
             after += cell.first >= heading.last
             same += text[:40] == heading.text[:40]
-            others -= len(heading.text)
+            others -= width(heading.text)
         if day:
             dates += 1
             dated += cell.first <= day.first and day.last <= cell.last
-            others -= 0 if heading and heading.first <= day.first < heading.last else len(day.text)
+            others -= (
+                0 if heading and heading.first <= day.first < heading.last else width(day.text)
+            )
         most += size / max(others, 1)
     count = len(rows)
     return {

@@ -8,6 +8,7 @@ from typing import Final
 
 from selectolax.lexbor import LexborNode
 
+from harvester.parsers.datelike import looks_dated
 from harvester.parsers.dates import Reading
 from harvester.parsers.pattern import Field, ListingPattern, compile_field
 from harvester.parsers.records import Record
@@ -54,9 +55,9 @@ def read_entry(record: Record, pattern: ListingPattern, base: str, date: Dated) 
 
 
 def date_text(record: Record, pattern: ListingPattern) -> str | None:
-    """The text of a record's date, as printed; a separator that stands alone is none."""
+    """The text of a record's date, as printed; a word that stands in its place is none."""
     text = record.value(pattern.date)
-    return text if text and any(map(str.isalnum, text)) else None
+    return text if text and (any(map(str.isdigit, text)) or looks_dated(text)) else None
 
 
 def cut_teaser(text: str | None) -> tuple[str | None, bool]:

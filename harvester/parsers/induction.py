@@ -83,6 +83,9 @@ def learn(
             if not _tells_apart(each):
                 continue
             if record := hint.get("record") or _selector(tree, page, places, each):
+                if each is not judged[0]:  # the likeliest cannot be told from other elements
+                    doubts = doubts_of([each, *(other for other in judged if other is not each)])
+                    sure = round(chance(doubts, weights()["confidence"]), 3)
                 known = _known_days(each, declared, base)
                 pattern = _pattern(page, places, each, record, language, hint, known)
                 if url and not pattern.next_page:
@@ -185,9 +188,10 @@ def _date_column(
     settle what is ambiguous as it is shown, as do the days that the page's metadata declares.
     """
     column = judged.roles.date
-    if column is None:
+    if column is None or (judged.sheet.group.flat and _belongs_to_next(column)):
         return None, None
-    known = attribute_days(judged.sheet, language) or declared
+    known: Sequence[date | None] = attribute_days(judged.sheet, language)
+    known = known if any(known) else declared
     for candidate in _dates_of_element(judged.sheet, column):
         order = settled_format(candidate.texts, language, known)
         readings = read_column(candidate.texts, language=language, date_format=order)
@@ -195,6 +199,12 @@ def _date_column(
         if days >= _MOST_READ * sum(map(bool, column.cells)):
             return candidate, order
     return column, settled_format(column.texts, language, known)
+
+
+def _belongs_to_next(column: Column) -> bool:
+    """Whether only the last of several runs lacks a date: it may be that each holds the next one's."""
+    has = [cell is not None for cell in column.cells]
+    return column.printed and len(has) > 2 and all(has[:-1]) and not has[-1]
 
 
 def _dates_of_element(sheet: Sheet, column: Column) -> list[Column]:
@@ -232,14 +242,15 @@ def _link(page: Outline, places: Places, judged: Judged) -> str | None:
     first: Counter[str] = Counter()
     for row, span in enumerate(spans):
         seen: Counter[str] = Counter()
+        led = False
         for link in page.links_in(span.start, span.stop):
             own = page.attributes[link].get("href") in leads[row]
             for selector in places.of(link):
                 seen[selector] += 1
                 if own and seen[selector] == 1:
                     found[selector] += 1
-            if own and not first[str(row)]:
-                first[str(row)] = 1
+            if own and not led:
+                led = True
                 for selector in places.of(link):
                     if seen[selector] == 1:
                         first[selector] += 1

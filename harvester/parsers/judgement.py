@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from harvester.parsers.candidates import Group
 from harvester.parsers.columns import Column
 from harvester.parsers.features import HEADINGS, Sheet, own_targets
-from harvester.parsers.outline import Outline
+from harvester.parsers.outline import Outline, width
 from harvester.parsers.rankers import Features
 from harvester.parsers.roles import Roles
 
@@ -172,7 +172,7 @@ def describe_group(page: Outline, sheet: Sheet, roles: Roles) -> Features:
     features["many without a title"] = float(features["title coverage"] < _MOST_TITLED)
     if roles.title:
         leads_nowhere = 1 - _leading(page, roles.title)
-        lengths = [min(len(cell.text), 150) for cell in roles.title.cells if cell]
+        lengths = [min(width(cell.text), 150) for cell in roles.title.cells if cell]
         features |= {
             "title length": _mean(lengths) / 50,
             "short titles": _mean(length < 12 for length in lengths),

@@ -36,6 +36,8 @@ _MAIN: Final = re.compile(
 _HIDDEN: Final = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
 # A class that a person or a content system gave; generated ones hold digits, hashes or brackets.
 _WORD: Final = re.compile(r"-?[_A-Za-z][\w-]*", re.ASCII)
+# A character that stands for a syllable or a word says as much as two or three letters.
+_WIDE: Final = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 MOST_ELEMENTS: Final = 60_000  # of a page that is learned from; a listing shows itself in fewer
 DEEPEST: Final = 200  # levels; what is nested deeper is no part of a listing
 _MOST_PAGE: Final = 0.4  # what holds more of the page's text than this is not beside its subject
@@ -62,7 +64,7 @@ class Outline:
     texts: list[str] = field(default_factory=list)
     spaced: list[str] = field(default_factory=list)  # with a blank before them where one is read
     owners: list[int] = field(default_factory=list)
-    chars: list[int] = field(default_factory=lambda: [0])  # in the texts before a text
+    chars: list[int] = field(default_factory=lambda: [0])  # the width of the texts before a text
     in_link: list[bool] = field(default_factory=list)
     leads: list[int] = field(default_factory=list)  # links before an element
     links: list[int] = field(default_factory=list)  # elements that lead somewhere
@@ -119,8 +121,9 @@ def outline(tree: LexborHTMLParser) -> Outline:
                 blank = raw[-1].isspace()
                 page.texts.append(text)
                 page.owners.append(parent)
-                page.chars.append(page.chars[-1] + len(text))
-                page.linked.append(page.linked[-1] + len(text) * page.in_link[parent])
+                size = width(text)
+                page.chars.append(page.chars[-1] + size)
+                page.linked.append(page.linked[-1] + size * page.in_link[parent])
             elif raw:
                 blank = True
             continue
@@ -156,6 +159,11 @@ def outline(tree: LexborHTMLParser) -> Outline:
     _close(page)
     _zones(page)
     return page
+
+
+def width(text: str) -> int:
+    """How much a text says, in letters of an alphabet."""
+    return len(text) if text.isascii() else len(text) + len(_WIDE.findall(text))
 
 
 def _target(href: str) -> str:

@@ -35,7 +35,7 @@ _NEXT: Final = frozenset(
         "|næste side|seuraava|järgmine|nākamā|nākamais|kitas|sekantis|toliau|următoarea"
         "|următorul|urmator|următor|înainte|következő|sonraki|sonraki sayfa|ileri|επόμενη"
         "|επόμενο|下一页|下一頁|下页|下頁|后一页|次へ|次のページ|次|다음|다음 페이지|التالي|التالية|الصفحة التالية"
-        "|بعدی|صفحه بعد|صفحه بعدی|הבא|הבאה|לעמוד הבא|पिछला|अगला|अगले|পরবর্তী|পরের|ถัดไป"
+        "|بعدی|صفحه بعد|صفحه بعدی|הבא|הבאה|לעמוד הבא|अगला|अगले|পরবর্তী|পরের|ถัดไป"
         "|หน้าถัดไป|tiếp|tiếp theo|trang sau|sau|berikutnya|selanjutnya|lanjut|seterusnya"
     ).split("|")
 )
@@ -61,7 +61,7 @@ _BACK: Final = frozenset(
         "|precedenti|indietro|vorige|nieuwere berichten|föregående|forrige|edellinen|uudemmat"
         "|anterioara|előző|újabb bejegyzések|önceki|geri|προηγούμενη|上一页|上一頁|上页|前へ|前のページ|이전"
         "|السابق|قبلی|הקודם|পূর্ববর্তী|ก่อนหน้า|trước|trang trước|sebelumnya"
-        "|posting lebih baru"
+        "|posting lebih baru|पिछला"
     ).split("|")
 )
 _MORE: Final = frozenset(
@@ -73,7 +73,7 @@ _MORE: Final = frozenset(
 )
 # The next of some things, one of which this page shows, is no next page of a list.
 _NEXT_THING: Final = re.compile(
-    r"\b(?:thread|topic|article|story|post|chapter|episode|video|photo|day|week|month|year|event"
+    r"\b(?:thread|topic|issue|edition|lesson|match|game|article|story|post|chapter|episode|video|photo|day|week|month|year|event"
     r"|thema|beitrag|artikel|kapitel|тема|статья|запись)\b"
 )
 _EDGES: Final = " \t\xa0»›→>|·«‹←<.…⟩⟨▶►▸↓[]()-–—:+"
@@ -127,7 +127,17 @@ def find_next(tree: LexborHTMLParser, selector: str | None, url: str, base: str)
     options = describe_links(tree, url, base)
     table = weights()["next"]
     best = max(options, key=lambda option: score(option.features, table), default=None)
-    return best.url if best and score(best.features, table) > 0 else None
+    if best is None or score(best.features, table) <= 0:
+        return None
+    # Where "next" leads to the next ten pages, the number after this one leads to the next page.
+    nearer = [
+        option
+        for option in options
+        if "the number, and the address counts" in option.features
+        and "address counts down" not in option.features
+        and _step(_parts(option.url), _parts(best.url)) == "up"
+    ]
+    return nearer[0].url if nearer else best.url
 
 
 def next_selector(tree: LexborHTMLParser, url: str, base: str) -> str | None:
@@ -375,6 +385,8 @@ def _says(text: str, words: frozenset[str]) -> bool:
     """Whether a text is one of these words or, of a few words, holds one: "Go to the next page"."""
     if not text or text in words:
         return bool(text)
+    if ": " in text:  # "Next: the summer fair" names one thing
+        return False
     parts = text.split()
     if not 1 < len(parts) <= 5:
         return False

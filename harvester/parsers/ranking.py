@@ -211,7 +211,9 @@ def _lengthened(page: Outline, places: Places, judged: Judged, hint: Mapping[str
     whole = group_of(page, [span.start for span in group.spans], flat=True)
     longer = _look_into(page, places, whole, hint)
     gained = any(
-        getattr(longer.roles, name) and not getattr(judged.roles, name)
+        (column := getattr(longer.roles, name))
+        and column.cells[-1] is not None
+        and not getattr(judged.roles, name)
         for name in ("date", "teaser")
     )
     return replace(longer, score=judged.score) if gained and longer.roles.title else judged

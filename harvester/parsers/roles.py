@@ -91,8 +91,9 @@ def may_be_date(column: Column) -> bool:
 
 
 def may_be_teaser(column: Column) -> bool:
-    """Whether a column could hold teasers: anything that is printed inside the record."""
-    return column.printed
+    """Whether a column could hold teasers: any words that are printed inside the record."""
+    cells = [cell for cell in column.cells if cell]
+    return column.printed and 2 * sum(any(map(str.isalpha, c.text)) for c in cells) >= len(cells)
 
 
 def _label(sheet: Sheet, taken: Sequence[Column | None]) -> Column | None:

@@ -21,6 +21,7 @@ _MOST_TRIES: Final = 120
 _MOST_NEAR: Final = 6
 _LEVELS: Final = 6
 _MOST_OTHERS: Final = 0.2
+_PARTS: Final = ("main", "article", "section", "table", "body")
 _PREFIX: Final = re.compile(r"[A-Za-z][A-Za-z_-]{3,}")
 
 
@@ -110,13 +111,15 @@ def _options(page: Outline, places: Places, records: Sequence[int]) -> Iterator[
         names = [f".{word}" for word in above_words[:4]]
         if len(level) == 1 and (name := places.identity(level[0])):
             names.insert(0, name)
-        if depth == 0 and above_tag:
+        if above_tag and (depth == 0 or above_tag in _PARTS):
             names.append(above_tag)
         for name in names:
             for leaf in plain:
                 yield f"{name}{joint}{leaf}"
             yield f"{name} > {chain}"
         chain = f"{above_tag or '*'} > {chain}"
+        if depth > 0 and "*" not in chain:
+            yield chain
 
 
 def _common_prefix(texts: Sequence[str]) -> str:
@@ -146,6 +149,8 @@ def _conditions(
     yield ":not([hidden])"
     yield ':not([style*="none"])'
     yield ":has(td)"
+    yield ":nth-of-type(odd)"
+    yield ":nth-of-type(even)"
     inside = [
         {name for n in page.children(number) for name in places.of(n) if " " not in name}
         for number in records

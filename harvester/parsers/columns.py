@@ -168,7 +168,11 @@ def columns(page: Outline, group: Group, places: Places) -> list[Column]:
     every = [*found.values(), *_above(page, group.spans, spans, places), *_before(page, spans)]
     every = _distinct(page, every, len(group.spans))
     least = max(_LEAST_COVERAGE * len(spans), 1)
-    frequent = [column for column in every if sum(map(bool, column.cells)) >= least]
+    frequent = [
+        column
+        for column in every
+        if sum(map(bool, column.cells)) >= least or column.part == "::attr(datetime)"
+    ]
     for column in frequent:
         _settle(column)
     return frequent

@@ -154,7 +154,15 @@ def replay(
     outcomes = []
     for source, paths in files.items():
         try:
-            report = rebuild(dataset, known[source](), settings, paths, rebuild=whole, **window)
+            report = rebuild(
+                dataset,
+                known[source](),
+                settings,
+                paths,
+                since=window["since"],
+                until=window["until"],
+                rebuild=whole,
+            )
         except Exception as error:
             outcomes.append(failed(source, error))
             continue
@@ -165,6 +173,47 @@ def replay(
         outcomes.append(outcome)
     _show(outcomes, as_json)
     return worst(outcomes)
+
+
+@app.command()
+def check(
+    names: Names = None,
+    repair: Annotated[
+        bool,
+        typer.Option("--repair", help="Rebuild damaged tables from the archive."),
+    ] = False,
+    output: Output = None,
+) -> int:
+    """Hold every file of the data set against what was written; name what is damaged."""
+    from harvester.archive import SUFFIX
+    from harvester.crawl import Exit, project_settings, sources
+    from harvester.replay import replay as rebuild
+    from pipelines.check import check as look
+    from pipelines.dataset import Dataset
+    from pipelines.ledger import set_damaged_aside
+
+    settings = project_settings(output)
+    known = sources(settings)
+    dataset = Dataset(Path(settings["HARVESTER_OUTPUT"]))
+    worst = Exit.OK
+    for source in _chosen(names, not names, known):
+        findings = list(look(dataset, source))
+        for finding in findings:
+            complain(f"{source}: {finding}")
+        if findings and repair:
+            with dataset.lock(source):
+                for path in set_damaged_aside(dataset, source):
+                    complain(f"{source}: {path} is set aside")
+            files = sorted(dataset.archive_folder(source).glob(f"*{SUFFIX}"))
+            report = rebuild(dataset, known[source](), settings, files, rebuild=True, repair=True)
+            findings = list(look(dataset, source))
+            what = "; what is left:" if findings else ""
+            complain(f"{source}: rebuilt, {report.rows} rows{what}")
+            for finding in findings:
+                complain(f"{source}: {finding}")
+        if findings:
+            worst = Exit.DATA
+    return worst
 
 
 @app.command("sources")
@@ -280,7 +329,7 @@ def _root(
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code."""
-    from pipelines.dataset import DatasetError
+    from pipelines.table import DatasetError
 
     try:
         code = app(list(arguments) if arguments is not None else None, standalone_mode=False)

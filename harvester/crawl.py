@@ -23,9 +23,10 @@ from twisted.python.failure import Failure as TwistedFailure
 from harvester.paging import StopReason
 from harvester.progress import Progress
 from harvester.spider import ListingSpider
-from pipelines.dataset import CannotCreate, DatasetError, Locked
+from pipelines.dataset import CannotCreate, Locked
 from pipelines.ledger import Failure, Fault
 from pipelines.publish import Report
+from pipelines.table import DatasetError
 
 
 class Exit(IntEnum):

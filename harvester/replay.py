@@ -24,12 +24,13 @@ from harvester.archive import SUFFIX, Answer, Damage, read_archive, read_run, se
 from harvester.page import Page
 from harvester.spider import Evidence, ListingSpider
 from pipelines import ledger
-from pipelines.dataset import Dataset, DatasetError
+from pipelines.dataset import Dataset
 from pipelines.entry import Sighting
 from pipelines.identity import host_of
 from pipelines.ledger import Course, Failure, Fault, PageSeen, Stop
 from pipelines.publish import Report, publish
 from pipelines.run import Run, Scope, next_run_id
+from pipelines.table import DatasetError
 
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler
@@ -105,11 +106,13 @@ def replay(
     since: date | None = None,
     until: date | None = None,
     rebuild: bool = False,
+    repair: bool = False,
 ) -> Report:
     """Publish what a source's archive files hold into ``dataset``, oldest run first, as one run.
 
     A window given here takes the place of the windows that the runs were asked for.  ``rebuild`` says
-    that these are all archive files of the source; if they can be read whole, rows are made anew.
+    that these are all archive files of the source; if they can be read whole, rows are made anew, with
+    ``repair`` in any case.
     """
     window = Scope(since=since, until=until) if since or until else None
     with dataset.lock(spider.name):
@@ -133,7 +136,8 @@ def replay(
             (sighting for r in runs for sighting in r.sightings),
             course,
             archived={r.run.run_id: (r.run, r.course) for r in runs},
-            rebuild=rebuild and not course.failures,
+            rebuild=repair or (rebuild and not course.failures),
+            repair=repair,
         )
 
 

@@ -28,11 +28,11 @@ from harvester.page import Page
 from harvester.paging import Chain, Follow, StopReason
 from harvester.parsers.listing import Listing, read
 from harvester.parsers.pattern import ListingPattern
-from pipelines.dataset import DatasetError
 from pipelines.entry import Batch, Entry, Sighting
 from pipelines.identity import canonical_url, host_of
 from pipelines.ledger import Course, Failure, Fault, PageSeen, Stop
 from pipelines.run import Run, Scope
+from pipelines.table import DatasetError
 
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler
@@ -174,6 +174,7 @@ class ListingSpider(scrapy.Spider):
             ),
             warc_file=evidence.warc_file,
             warc_record_id=evidence.warc_record_id,
+            next_url=listing.next_url,
         )
         # No listing that people keep is empty: it has changed, or this is another page in its place.
         failure = None

@@ -1,56 +1,84 @@
-"""The tables on disk: Parquet files that every reader loads without a further word.
+"""The data set in one output folder: tables that every reader loads without a further word.
 
-The only user of pandas and pyarrow, both loaded when first needed.  Every file has the one schema
-made from ``entry.COLUMNS``: readers take a missing or all-null column of another type for an error,
-or drop it silently.  Staging, locks and ledgers lie beside the table folders, never inside, because
-readers also choke on foreign files.
+Readers choke on foreign files, so what belongs to the writer lies beside the table folders.
 
     output/
-      entries/source=<name>/entries.parquet     one row per distinct entry
-      runs/<run>.json                           one ledger per run
-      archive/<source>/<run>.warc.gz            every answer as it came (written by harvester)
-      .lock/<source>  .staging/
+      entries/source=<name>/part-*.parquet     one row for each distinct entry
+      revisions/source=<name>/part-*.parquet   every version that an entry ever had
+      manifests/<name>.json                    what these folders hold, with a digest of each file
+      runs/<run>.json                          one ledger for each run
+      archive/<source>/<run>.warc.gz           every answer as it came (written by harvester)
+      .lock/<source>  .staging/<source>/  .index/
+
+A commit of one source changes its tables, its manifest and its ledgers together (``commit.py``).
 """
 
 from __future__ import annotations
 
-import errno
-import os
-import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cache
-from operator import attrgetter
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from filelock import FileLock, Timeout
 
-from pipelines.entry import COLUMNS, PARTITION, Record, row_order
+from pipelines.commit import Staging, staging
+from pipelines.entry import PARTITION, Record, Version, row_order
+from pipelines.known import ENTRIES, REVISIONS
 from pipelines.run import SOURCE_NAME
+from pipelines.sealed import seal, unseal
+from pipelines.table import (
+    CONTRACT_VERSION,
+    Damaged,
+    DatasetError,
+    Part,
+    Place,
+    Stored,
+    Table,
+    salvage,
+)
+from pipelines.version import VERSION
 
 if TYPE_CHECKING:
     import pandas as pd
-    import pyarrow as pa
 
-CONTRACT_VERSION: Final = "1"
+Row = TypeVar("Row")
 
-
-class DatasetError(Exception):
-    """The data set cannot be used as it is; the message names the file and what to do."""
+TABLES: Final[tuple[Table[Any], ...]] = (REVISIONS, ENTRIES)
 
 
 class Locked(DatasetError):
     """Another process is working on this source."""
 
 
-class Damaged(DatasetError):
-    """A file of the data set cannot be read."""
-
-
 class CannotCreate(DatasetError):
     """The output folder cannot be written."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What the tables of a source hold.  ``run_id``: the run that changed them last."""
+
+    source: str
+    contract: str = CONTRACT_VERSION
+    version: str = VERSION
+    run_id: str = ""
+    tables: Mapping[str, tuple[Part, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What a commit changes in the tables of a source, by the place of each row."""
+
+    changed: Mapping[Place, Record] = field(default_factory=dict)
+    new: Sequence[Record] = ()
+    changed_versions: Mapping[Place, Version] = field(default_factory=dict)
+    new_versions: Sequence[Version] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.changed or self.new or self.changed_versions or self.new_versions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,29 +87,26 @@ class Dataset:
 
     root: Path
 
-    def entries_file(self, source: str) -> Path:
-        """Where the rows of one source lie."""
-        return self._inside("entries", f"{PARTITION.name}={_checked(source)}", "entries.parquet")
-
     def ledger_file(self, run_id: str) -> Path:
         """Where the ledger of a run lies."""
-        return self._inside("runs", f"{run_id}.json")
+        return self.root / ledger_name(run_id)
 
     def archive_folder(self, source: str) -> Path:
         """Where the archive of one source lies."""
-        return self._inside("archive", _checked(source))
+        return self.root / "archive" / _checked(source)
 
-    def _inside(self, *names: str) -> Path:
-        return self.root.joinpath(*names)
+    def manifest_file(self, source: str) -> Path:
+        """Where the manifest of one source lies."""
+        return self.root / _manifest_name(source)
 
     @contextmanager
     def lock(self, source: str) -> Iterator[None]:
-        """Hold the source, and be sure that its output can be written, or raise at once.
+        """Hold the source, be sure that its output can be written, and end what a dead run began.
 
         The lock is the kernel's: it goes with its process, however that ends.
         """
         try:
-            folder = self._inside(".lock")
+            folder = self.root / ".lock"
             folder.mkdir(parents=True, exist_ok=True)
             lock = FileLock(folder / _checked(source), timeout=0)
             lock.acquire()
@@ -90,6 +115,7 @@ class Dataset:
         except OSError as error:
             raise CannotCreate(f"cannot write to {self.root}: {error.strerror}") from error
         try:
+            Staging(self.root, source).settle()
             yield
         finally:
             lock.release()
@@ -97,83 +123,107 @@ class Dataset:
     def sources(self) -> list[str]:
         """The sources that have rows."""
         prefix = f"{PARTITION.name}="
-        folders = sorted(self._inside("entries").glob(prefix + "*"))
+        folders = sorted((self.root / ENTRIES.name).glob(prefix + "*"))
         return [folder.name.removeprefix(prefix) for folder in folders]
 
+    def manifest(self, source: str) -> Manifest:
+        """What a source's tables hold; an empty one before its first run.  Raises ``Damaged``."""
+        path = self.manifest_file(source)
+        try:
+            return _manifest(path.read_bytes(), source)
+        except FileNotFoundError:
+            if (self.root / ENTRIES.folder(source)).exists():
+                reason = f"is missing; `harvester check --repair {source}` makes it anew"
+                raise Damaged(f"{path}: {reason}") from None
+            return Manifest(source=source)
+        except (ValueError, KeyError, TypeError) as error:
+            reason = f"{error}; `harvester check --repair {source}` makes it anew"
+            raise Damaged(f"{path}: {reason}") from error
+
+    def stored(self, table: Table[Row], source: str) -> Stored[Row]:
+        """The rows of one source in one table.  Raises ``Damaged``."""
+        parts = self.manifest(source).tables.get(table.name, ())
+        return Stored(self.root, table, source, parts)
+
     def records(self, source: str) -> list[Record]:
-        """All rows of one source; none when it has no file yet.  Raises ``Damaged``."""
-        path = self.entries_file(source)
-        if not path.exists():
-            return []
-        import pyarrow as pa
-        import pyarrow.parquet as pq
+        """All rows of one source, in the order of their first sighting.  Raises ``Damaged``."""
+        return sorted(self.stored(ENTRIES, source).all(), key=row_order)
 
-        try:
-            table = pq.ParquetFile(path, page_checksum_verification=True).read()
-        except (pa.ArrowException, OSError) as error:
-            raise Damaged(
-                f"{path}: {error}; move it away and run `harvester replay {source}`"
-            ) from error
-        if table.schema.names != list(_names()):
-            raise Damaged(
-                f"{path}: not written by contract version {CONTRACT_VERSION}; "
-                f"move it away and run `harvester replay {source}`"
-            )
-        columns: dict[str, list[Any]] = {n: table.column(n).to_pylist() for n in table.schema.names}
-        columns["urls"] = [tuple(urls) for urls in columns["urls"]]
-        names = list(columns)
-        return [
-            Record(source=source, **dict(zip(names, row, strict=True)))
-            for row in zip(*columns.values(), strict=True)
-        ]
+    def versions(self, source: str) -> list[Version]:
+        """All versions of the entries of one source.  Raises ``Damaged``."""
+        rows = self.stored(REVISIONS, source).all()
+        return sorted(rows, key=lambda v: (v.entry_id, v.revision))
 
-    def commit(self, source: str, records: Iterable[Record]) -> Path:
-        """Put these rows in the place of the source's rows, all or nothing.
+    def salvage(self, table: Table[Row], source: str) -> list[Row]:
+        """The rows of a table that can still be trusted, whatever its manifest says."""
+        return salvage(self.root / table.folder(source), table, source)
 
-        Rows stand in the order of their first sighting, so equal rows make equal files.
+    def commit(
+        self,
+        source: str,
+        change: Change,
+        run_id: str,
+        files: Mapping[str, bytes],
+        *,
+        anew: bool = False,
+    ) -> None:
+        """Change the tables of a source and write some files (ledgers), all or nothing.
+
+        With ``anew`` the new rows are all that the tables hold afterwards.  The caller holds the lock.
         """
-        import pyarrow as pa
-        import pyarrow.parquet as pq
+        manifest = self.manifest(source) if not anew else Manifest(source=source)
+        with staging(self.root, source) as stage:
+            for name, data in files.items():
+                stage.file(name, data)
+            if not change:
+                return
+            tables: dict[str, tuple[Part, ...]] = {}
+            rows: tuple[tuple[Table[Any], Mapping[Place, Any], Sequence[Any]], ...] = (
+                (REVISIONS, change.changed_versions, change.new_versions),
+                (ENTRIES, change.changed, change.new),
+            )
+            for table, changed, new in rows:
+                parts = manifest.tables.get(table.name, ())
+                stored: Stored[Any] = Stored(self.root, table, source, parts)
+                tables[table.name] = stored.stage(stage, changed, new)
+            manifest = Manifest(source=source, run_id=run_id, tables=tables)
+            stage.file(_manifest_name(source), seal(asdict(manifest)))
+        for table in TABLES:
+            swept: Stored[Any] = Stored(self.root, table, source, manifest.tables[table.name])
+            swept.sweep()
 
-        rows = sorted(records, key=row_order)
-        names = tuple(_names())
-        columns = zip(*map(attrgetter(*names), rows), strict=True) if rows else [()] * len(names)
-        table = pa.table(dict(zip(names, columns, strict=True)), schema=_schema())
-        path = self.entries_file(source)
-        with self.replacing(path) as staged:
-            pq.write_table(table, staged, compression="zstd", write_page_checksum=True)
-        return path
-
-    @contextmanager
-    def replacing(self, path: Path) -> Iterator[Path]:
-        """A staging file that takes the place of ``path``, durably, when the block ends well."""
-        staging = self._inside(".staging")
-        staging.mkdir(parents=True, exist_ok=True)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=staging, suffix=path.suffix)
-        os.close(handle)
-        staged = Path(name)
-        try:
-            yield staged
-            staged.chmod(0o644)
-            _sync(staged)
-            staged.replace(path)
-            _sync(path.parent)
-        except OSError as error:
-            number = error.errno or errno.EIO
-            raise OSError(number, os.strerror(number), str(path)) from error
-        finally:
-            staged.unlink(missing_ok=True)
-
-    def read(self) -> pd.DataFrame:
-        """The whole ``entries`` table as a pandas frame, ``source`` a column like the others."""
+    def read(self, table: str = ENTRIES.name) -> pd.DataFrame:
+        """A whole table as a pandas frame, ``source`` a column like the others."""
         import pandas as pd
 
-        folder = self._inside("entries")
+        folder = self.root / table
         if not folder.exists():
             raise DatasetError(f"{folder}: no data set here yet; run `harvester crawl` first")
         frame = pd.read_parquet(folder)
         return frame.astype({PARTITION.name: "str"})
+
+
+def ledger_name(run_id: str) -> str:
+    """Where the ledger of a run lies, relative to the output folder."""
+    return f"runs/{run_id}.json"
+
+
+def _manifest_name(source: str) -> str:
+    return f"manifests/{_checked(source)}.json"
+
+
+def _manifest(data: bytes, source: str) -> Manifest:
+    told = unseal(data)
+    tables = {
+        name: tuple(
+            Part(**{**part, "newest": part["newest"] and datetime.fromisoformat(part["newest"])})
+            for part in parts
+        )
+        for name, parts in told.pop("tables").items()
+    }
+    if told["source"] != source or told["contract"] != CONTRACT_VERSION:
+        raise ValueError(f"it is not the manifest of {source} by version {CONTRACT_VERSION}")
+    return Manifest(**told, tables=tables)
 
 
 def _checked(source: str) -> str:
@@ -183,32 +233,3 @@ def _checked(source: str) -> str:
             f"{source!r} is no source name: it must begin with a-z and hold only a-z, 0-9, _ and -"
         )
     return source
-
-
-def _names() -> Iterator[str]:
-    return (column.name for column in COLUMNS)
-
-
-@cache
-def _schema() -> pa.Schema:
-    import pyarrow as pa
-
-    types: dict[str, pa.DataType] = {
-        "string": pa.string(),
-        "strings": pa.list_(pa.field("element", pa.string(), nullable=False)),
-        "wall_clock": pa.timestamp("us"),
-        "instant": pa.timestamp("us", tz="UTC"),
-        "integer": pa.int32(),
-        "boolean": pa.bool_(),
-    }
-    fields = [pa.field(c.name, types[c.type], nullable=c.nullable) for c in COLUMNS]
-    metadata: dict[Any, Any] = {"harvester.contract": CONTRACT_VERSION}
-    return pa.schema(fields, metadata=metadata)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

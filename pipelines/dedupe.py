@@ -18,7 +18,7 @@ than the last one that saw the row (an archive read late) can add history, never
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -39,11 +39,16 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A verdict, and the row as it is after it."""
+    """A verdict on a sighting, and the row as it is after it."""
 
     verdict: Verdict
     record: Record
-    run_id: str
+    sighting: Sighting
+
+    @property
+    def run_id(self) -> str:
+        """The run that the sighting is of."""
+        return self.sighting.run_id
 
 
 def seen_order(sighting: Sighting) -> tuple[str, datetime, str, int]:
@@ -51,22 +56,36 @@ def seen_order(sighting: Sighting) -> tuple[str, datetime, str, int]:
     return (sighting.run_id, sighting.fetched_at, sighting.page_url, sighting.position)
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The decisions on some sightings, and the rows after them, by ``entry_id``."""
+
+    decisions: list[Decision | Rejected]
+    rows: Mapping[str, Record]
+
+
 def decide(
-    sightings: Iterable[Sighting], known: Iterable[Record], hosts: Mapping[str, frozenset[str]]
-) -> list[Decision | Rejected]:
+    sightings: Iterable[Sighting],
+    known: Iterable[Record],
+    hosts: Mapping[str, frozenset[str]],
+    after_run: Callable[[Judge, str, list[Sighting]], None] | None = None,
+) -> Outcome:
     """One decision for each normalised sighting of one source, in ``seen_order``.
 
-    ``known`` are the source's rows so far, ``hosts`` for each run the hosts that are the source itself
-    (without ``www.``): what an address identifies is judged as it was in that run.  The rows after the
-    decisions are the last ``record`` of each ``entry_id``.
+    ``known`` are the source's rows so far, or those that the sightings could be of; ``hosts`` for each
+    run the hosts that are the source itself (without ``www.``): what an address identifies is judged
+    as it was in that run.  ``after_run`` is called with the judge when a run's sightings are decided.
     """
     decisions: list[Decision | Rejected] = []
     judge = Judge(known, frozenset())
-    for run_id, seen in groupby(sorted(sightings, key=seen_order), key=lambda s: s.run_id):
+    for run_id, group in groupby(sorted(sightings, key=seen_order), key=lambda s: s.run_id):
         judge = judge.for_hosts(hosts[run_id])
+        seen = list(group)
         for _, page in groupby(seen, key=lambda s: (s.fetched_at, s.page_url)):
             decisions += judge.page(list(page))
-    return decisions
+        if after_run is not None:
+            after_run(judge, run_id, seen)
+    return Outcome(decisions, judge.rows)
 
 
 class Judge:
@@ -84,8 +103,22 @@ class Judge:
         self._by_words: dict[str, set[str]] | None = None
         self._by_birth: dict[tuple[datetime, str, int], str] = {}
         self._touched: set[tuple[str, str]] = set()  # (run, entry): decided in that run already
-        for row in known:
-            self._add(row, self._addresses(row), _content(row))
+        self.know(known)
+
+    @property
+    def rows(self) -> Mapping[str, Record]:
+        """The rows as they stand, by ``entry_id``."""
+        return self._rows
+
+    def know(self, rows: Iterable[Record]) -> None:
+        """Take in stored rows; those that are known already stay as they stand."""
+        for row in rows:
+            if row.entry_id not in self._rows:
+                self._add(row, self._addresses(row), _content(row))
+
+    def replace(self, row: Record) -> None:
+        """A row as it stands after something else than a sighting changed it."""
+        self._rows[row.entry_id] = row
 
     def for_hosts(self, hosts: frozenset[str]) -> Judge:
         """This judge, or one with the same rows for a run with other hosts."""
@@ -109,7 +142,7 @@ class Judge:
             copies[decision.record.entry_id] += 1
             if copies[decision.record.entry_id] > decision.record.repeats:
                 record = replace(decision.record, repeats=copies[decision.record.entry_id])
-                decision = Decision(decision.verdict, record, decision.run_id)
+                decision = Decision(decision.verdict, record, sighting)
             if decision.verdict is Verdict.NEW:
                 told = content if identity.tells_apart(sighting) else None
                 self._add(decision.record, [address] if address else [], told)
@@ -183,14 +216,14 @@ class Judge:
         run_id = sighting.run_id
         if isinstance(row, str):
             self._touched.add((run_id, row))
-            return Decision(Verdict.NEW, merge.first(sighting, row), run_id)
+            return Decision(Verdict.NEW, merge.first(sighting, row), sighting)
         merged = merge.sighted(row, sighting)
         if (run_id, row.entry_id) in self._touched:
-            return Decision(Verdict.REPEAT, merge.filled(merged, sighting), run_id)
+            return Decision(Verdict.REPEAT, merge.filled(merged, sighting), sighting)
         self._touched.add((run_id, row.entry_id))
         if run_id >= row.run_id and merge.edited(row, sighting):
-            return Decision(Verdict.REVISED, merge.revised(merged, sighting), run_id)
-        return Decision(Verdict.SEEN, merge.filled(merged, sighting), run_id)
+            return Decision(Verdict.REVISED, merge.revised(merged, sighting), sighting)
+        return Decision(Verdict.SEEN, merge.filled(merged, sighting), sighting)
 
     def _add(self, row: Record, addresses: Iterable[str], content: str | None) -> None:
         self._rows[row.entry_id] = row

@@ -113,6 +113,27 @@ class Record:
     run_id: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """What an entry said for some time.  The meaning of each field stands in ``VERSION_COLUMNS``."""
+
+    entry_id: str
+    source: str
+    revision: int
+    kind: str | None
+    title: str | None
+    published: datetime | None
+    published_precision: Precision | None
+    published_raw: str | None
+    teaser: str | None
+    teaser_truncated: bool
+    since: datetime
+    until: datetime | None
+    warc_file: str
+    warc_record_id: str
+    run_id: str
+
+
 def row_order(row: Record) -> tuple[datetime, str, int, str]:
     """The order of rows in a table: as they were first seen."""
     return (row.first_seen, row.page_url, row.position, row.entry_id)
@@ -153,4 +174,21 @@ COLUMNS: Final = (
     Column("warc_file", "string", False, "the archive file that proves it, relative to the output"),
     Column("warc_record_id", "string", False, "the record in that file that proves it"),
     Column("run_id", "string", False, "the last run that saw it"),
+)
+
+VERSION_COLUMNS: Final = (
+    Column("entry_id", "string", False, "the entry; with `revision` it names one version"),
+    Column("revision", "integer", False, "counts the versions of an entry from 1"),
+    Column("kind", "string", True, "the label as printed then"),
+    Column("title", "string", True, "the title as printed then"),
+    Column("published", "wall_clock", True, "the date as printed then"),
+    Column("published_precision", "string", True, "year, month, day, minute or second"),
+    Column("published_raw", "string", True, "the date exactly as printed then"),
+    Column("teaser", "string", True, "the teaser as printed then, without its cut mark"),
+    Column("teaser_truncated", "boolean", False, "the source cut the teaser"),
+    Column("since", "instant", False, "when a fetched page first showed this version"),
+    Column("until", "instant", True, "when the next version was first seen; null for the latest"),
+    Column("warc_file", "string", False, "the archive file that proves it, relative to the output"),
+    Column("warc_record_id", "string", False, "the record in that file that proves it"),
+    Column("run_id", "string", False, "the first run that saw this version"),
 )

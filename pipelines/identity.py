@@ -60,7 +60,8 @@ def canonical_url(url: str) -> str | None:
         netloc += f":{port}"
     path = _PATH_SESSION.sub("", parts.path) or "/"
     if "/." in path:
-        path = urlsplit(urljoin(f"{scheme}://{netloc}/", path)).path
+        # Relative, for "//x" would name a host.
+        path = urlsplit(urljoin(f"{scheme}://{netloc}/", f".{path}")).path or "/"
     query = "&".join(
         pair
         for pair in parts.query.split("&")
@@ -99,6 +100,12 @@ def address_key(url: str, own_hosts: frozenset[str]) -> str:
     if query:
         key += "?" + "&".join(sorted(query.split("&")))
     return f"{key}#{fragment}" if fragment else key
+
+
+def path_key(url: str) -> str:
+    """The address key of a canonical address on a host of the source, whichever that is."""
+    host = url.partition("://")[2].partition("/")[0].removeprefix("www.")
+    return address_key(url, frozenset([host]))
 
 
 def leads_inward(url: str, page_url: str) -> bool:

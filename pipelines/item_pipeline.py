@@ -16,6 +16,7 @@ from pipelines import ledger
 from pipelines.dataset import Dataset
 from pipelines.dedupe import Decision, Judge, Verdict
 from pipelines.entry import Batch, Sighting
+from pipelines.known import ENTRIES, Known
 from pipelines.normalize import normalize
 from pipelines.publish import publish
 from pipelines.run import Run, next_run_id
@@ -79,12 +80,13 @@ class PublishPipeline:
 
 
 class _Memory:
-    """What the data set remembers of a source, loaded when it is first asked."""
+    """What the data set remembers of a source, looked up when it is asked."""
 
     def __init__(self, dataset: Dataset, run: Run) -> None:
         self._dataset = dataset
         self._run = run
-        self._judge: Judge | None = None
+        self._known = Known(dataset.stored(ENTRIES, run.source))
+        self._judge = Judge((), run.hosts)
         self._whole: dict[str, bool] = {}
 
     def read_whole(self, start_url: str) -> bool:
@@ -96,8 +98,7 @@ class _Memory:
 
     def all_known(self, page: Sequence[Sighting]) -> bool:
         """Whether a page, in the order of reading, adds nothing to the data set."""
-        if self._judge is None:
-            self._judge = Judge(self._dataset.records(self._run.source), self._run.hosts)
         normal = [n for s in page if isinstance(n := normalize(s), Sighting)]
+        self._judge.know(self._known.look_up(normal))
         verdicts = [d.verdict for d in self._judge.page(normal) if isinstance(d, Decision)]
         return all(verdict in (Verdict.SEEN, Verdict.REPEAT) for verdict in verdicts)

@@ -5,15 +5,17 @@ Its counts add up: ``entries = new + repeats + revised + seen + rejected``.
 
 from __future__ import annotations
 
-import json
+import hashlib
 from dataclasses import asdict, dataclass, field
-from datetime import date, datetime
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from pipelines.dataset import Damaged, Dataset
+from pipelines.dataset import Dataset
 from pipelines.run import Mode, Scope, run_started
+from pipelines.sealed import seal, unseal
+from pipelines.table import Damaged
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +30,7 @@ class PageSeen:
     unread_dates: int
     warc_file: str
     warc_record_id: str
+    next_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +86,15 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FileProof:
+    """A file as it was when the ledger was written."""
+
+    file: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ledger:
     """Everything that one run leaves behind besides rows and pages."""
 
@@ -96,17 +108,37 @@ class Ledger:
     course: Course
     counts: Counts
     rows: int
+    archive: FileProof | None = None
     rejected: tuple[dict[str, Any], ...] = ()
     replayed: tuple[str, ...] = field(default=())
 
 
-def write(dataset: Dataset, ledger: Ledger) -> Path:
-    """Write a run's ledger, all or nothing."""
-    path = dataset.ledger_file(ledger.run_id)
-    text = json.dumps(asdict(ledger), default=_plain, ensure_ascii=False, indent=1)
-    with dataset.replacing(path) as staged:
-        staged.write_text(text + "\n", encoding="utf-8")
-    return path
+def as_bytes(ledger: Ledger) -> bytes:
+    """A ledger as it is written."""
+    return seal(asdict(ledger))
+
+
+def set_damaged_aside(dataset: Dataset, source: str) -> list[Path]:
+    """Rename the ledgers that cannot be read, so that their runs get new ones; their new paths."""
+    aside = []
+    for run_id in run_ids(dataset, source):
+        path = dataset.ledger_file(run_id)
+        try:
+            read(path)
+        except Damaged:
+            aside.append(path.rename(path.with_suffix(".json.damaged")))
+    return aside
+
+
+def archive_proof(dataset: Dataset, source: str, run_id: str) -> FileProof | None:
+    """What proves a run's archive file, ``None`` where it fetched nothing."""
+    path = dataset.archive_folder(source) / f"{run_id}.warc.gz"
+    if not path.exists():
+        return None
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    name = path.relative_to(dataset.root).as_posix()
+    return FileProof(file=name, bytes=path.stat().st_size, sha256=digest)
 
 
 def exists(dataset: Dataset, run_id: str) -> bool:
@@ -126,7 +158,7 @@ def last_read_whole(dataset: Dataset, source: str, start_url: str) -> bool:
     Only then does "everything on this page is known" mean that everything after it is known too.
     """
     for run_id in reversed(run_ids(dataset, source)):
-        told = _read(dataset.ledger_file(run_id))
+        told = read(dataset.ledger_file(run_id))
         if told["mode"] == "replay":
             continue
         for stop in told["course"]["stops"]:
@@ -139,22 +171,17 @@ def empty_pages(dataset: Dataset, run_id: str) -> frozenset[str]:
     """The archive records of a run's pages that showed no entry then; their alarm has been given."""
     if not exists(dataset, run_id):
         return frozenset()
-    pages = _read(dataset.ledger_file(run_id))["course"]["pages"]
+    pages = read(dataset.ledger_file(run_id))["course"]["pages"]
     return frozenset(page["warc_record_id"] for page in pages if not page["records"])
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read(path: Path) -> dict[str, Any]:
+    """What a ledger file says.  Raises ``Damaged``."""
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        told = unseal(path.read_bytes())
         if {"mode", "course"} <= told.keys() and {"stops", "pages"} <= told["course"].keys():
             return dict(told)
         problem = "it lacks its course"
     except (OSError, ValueError, AttributeError, TypeError) as error:
         problem = str(error)
-    raise Damaged(f"{path}: not a ledger ({problem}); move it away and run again")
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, date):
-        return value.isoformat()
-    raise TypeError(type(value).__name__)
+    raise Damaged(f"{path}: not a ledger ({problem}); `harvester check --repair` sets it aside")

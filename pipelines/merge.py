@@ -57,6 +57,8 @@ def sighted(row: Record, sighting: Sighting) -> Record:
         changes["last_seen"] = sighting.fetched_at
     if sighting.run_id > row.run_id:
         changes["run_id"] = sighting.run_id
+    if row.missing_since is not None and sighting.fetched_at > row.missing_since:
+        changes["missing_since"] = None
     seen = (sighting.fetched_at, sighting.page_url, sighting.position)
     if seen < (row.first_seen, row.page_url, row.position):
         changes.update(first_seen=seen[0], page_url=seen[1], position=seen[2])

@@ -1,8 +1,8 @@
 """Publish what was read: the whole order of steps on one screen.
 
-    sightings --normalize--> normal form --decide--> decisions --commit--> rows on disk
-                   |                         |                        |
-                   +------- rejected --------+------- counts ---------+--> ledger
+    sightings --normalize--> normal form --decide--> decisions --commit--> rows, versions, ledger
+                   |                         |
+                   +------- rejected --------+-- missing, revisions
 
 A live run, a recovery and a replay all come through here, so they give the same rows.  Publishing
 the same sightings twice changes nothing.  The caller holds the source's lock.
@@ -17,12 +17,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pipelines import ledger
-from pipelines.dataset import Dataset
-from pipelines.dedupe import Decision, Verdict, decide
-from pipelines.entry import Rejected, Sighting, row_order
+from pipelines.dataset import Change, Dataset, ledger_name
+from pipelines.dedupe import Decision, Judge, Verdict, decide
+from pipelines.entry import Record, Rejected, Sighting, Version, row_order
+from pipelines.known import ENTRIES, REVISIONS, Known
 from pipelines.ledger import Counts, Course, Ledger
+from pipelines.missing import gone
 from pipelines.normalize import normalize
+from pipelines.revisions import changed_versions
 from pipelines.run import Run
+from pipelines.table import Stored, key
 from pipelines.version import VERSION
 
 
@@ -45,39 +49,113 @@ def publish(
     *,
     archived: Mapping[str, tuple[Run, Course]] | None = None,
     rebuild: bool = False,
+    repair: bool = False,
 ) -> Report:
     """Merge one source's sightings into its rows and write the ledger.
 
     ``archived`` names the archived runs that the sightings of a replay come from.  With ``rebuild``
     they are all that the source's archive holds: rows are made anew from them, and what is not seen
-    again stays as it is.  Runs that never got a ledger (their process died, or it was lost) get one.
+    again stays as it is; with ``repair`` also where tables are damaged, as far as their rows can be
+    read.  Runs that never got a ledger (their process died, or it was lost) get one.
     """
     normal = [normalize(sighting) for sighting in sightings]
-    stored = dataset.records(run.source)
-    known = [] if rebuild else stored
-    rows = {row.entry_id: row for row in known}
-    decisions: list[Decision | Rejected] = [item for item in normal if isinstance(item, Rejected)]
+    refused = [item for item in normal if isinstance(item, Rejected)]
     seen = [item for item in normal if isinstance(item, Sighting)]
-    hosts = {s.run_id: run.hosts for s in seen}
-    hosts |= {run_id: archived_run.hosts for run_id, (archived_run, _) in (archived or {}).items()}
-    decisions += decide(seen, known, hosts)
-    rows.update((d.record.entry_id, d.record) for d in decisions if isinstance(d, Decision))
-    for row in stored:  # not found again: a row is never taken back
-        rows.setdefault(row.entry_id, row)
+    runs = {s.run_id: (run, course) for s in seen} | dict(archived or {})
+    parts = () if rebuild else dataset.manifest(run.source).tables.get(ENTRIES.name, ())
+    stored = Stored(dataset.root, ENTRIES, run.source, parts)
+    known = Known(stored)
+    rows = [] if rebuild else known.look_up(seen)
 
-    if sorted(rows.values(), key=row_order) != stored:
-        dataset.commit(run.source, rows.values())
+    def mark_missing(judge: Judge, run_id: str, shown: Sequence[Sighting]) -> None:
+        a_run, its_course = runs[run_id]
+
+        def newer(moment: datetime) -> list[Record]:
+            judge.know(known.add(stored.newer(moment).items()))
+            return [row for row in judge.rows.values() if row.published and row.published > moment]
+
+        for row in gone(its_course.pages, shown, newer, run_id, a_run.scope):
+            judge.replace(row)
+
+    hosts = {run_id: a_run.hosts for run_id, (a_run, _) in runs.items()}
+    outcome = decide(seen, rows, hosts, mark_missing)
+    decisions = [*refused, *outcome.decisions]
+    taken = [d for d in outcome.decisions if isinstance(d, Decision)]
+    if rebuild:
+        change, total = _rebuilt(dataset, run.source, outcome.rows, taken, repair)
+    else:
+        change = _merged(dataset, run.source, known, outcome.rows, taken)
+        total = stored.rows + len(change.new)
+    files = {}
     for run_id, (archived_run, archived_course) in (archived or {}).items():
         if rebuild and not ledger.exists(dataset, run_id):
             own = [d for d in decisions if _run_id(d) == run_id]
-            ledger.write(dataset, _ledger(archived_run, archived_course, own, len(rows)))
-    ledger.write(dataset, _ledger(run, course, decisions, len(rows), tuple(archived or ())))
+            told = _ledger(dataset, archived_run, archived_course, own, total)
+            files[ledger_name(run_id)] = ledger.as_bytes(told)
+    told = _ledger(dataset, run, course, decisions, total, tuple(archived or ()))
+    files[ledger_name(run.run_id)] = ledger.as_bytes(told)
+    dataset.commit(run.source, change, run.run_id, files, anew=rebuild)
     return Report(
-        run=run, course=course, counts=_count(decisions), rows=len(rows), decisions=tuple(decisions)
+        run=run, course=course, counts=_count(decisions), rows=total, decisions=tuple(decisions)
     )
 
 
+def _merged(
+    dataset: Dataset,
+    source: str,
+    known: Known,
+    rows: Mapping[str, Record],
+    decisions: Sequence[Decision],
+) -> Change:
+    """What a run changes: rows that are not as they were, and their versions."""
+    changed = {
+        known.places[name]: rows[name] for name, row in known.rows.items() if rows[name] != row
+    }
+    new = [row for name, row in rows.items() if name not in known.rows]
+    names = {name for name, row in known.rows.items() if rows[name] != row}
+    stored = dataset.stored(REVISIONS, source)
+    keys = (key("version", name, known.rows[name].revision) for name in names)
+    places = {(v.entry_id, v.revision): (place, v) for place, v in stored.find(keys).items()}
+    versions = changed_versions(
+        (d for d in decisions if d.record.entry_id not in known.rows or d.record.entry_id in names),
+        {name: version for name, (_, version) in places.items()},
+    )
+    return Change(
+        changed=changed,
+        new=sorted(new, key=row_order),
+        changed_versions={places[n][0]: v for n, v in versions.items() if n in places},
+        new_versions=[v for n, v in versions.items() if n not in places],
+    )
+
+
+def _rebuilt(
+    dataset: Dataset,
+    source: str,
+    rows: Mapping[str, Record],
+    decisions: Sequence[Decision],
+    repair: bool,
+) -> tuple[Change, int]:
+    """All rows and versions anew; what was not found again stays as it was: nothing is taken back."""
+    if repair:
+        old, old_versions = dataset.salvage(ENTRIES, source), dataset.salvage(REVISIONS, source)
+    else:
+        old, old_versions = dataset.records(source), dataset.versions(source)
+    kept = {row.entry_id: row for row in old if row.entry_id not in rows}
+    every = sorted([*rows.values(), *kept.values()], key=row_order)
+    versions = list(changed_versions(decisions, {}).values())
+    kept_versions = {(v.entry_id, v.revision): v for v in old_versions if v.entry_id not in rows}
+    versions += kept_versions.values()
+    if not repair and every == old and _sorted(versions) == old_versions:
+        return Change(), len(every)
+    return Change(new=every, new_versions=_sorted(versions)), len(every)
+
+
+def _sorted(versions: Sequence[Version]) -> list[Version]:
+    return sorted(versions, key=lambda v: (v.entry_id, v.revision))
+
+
 def _ledger(
+    dataset: Dataset,
     run: Run,
     course: Course,
     decisions: Sequence[Decision | Rejected],
@@ -95,6 +173,7 @@ def _ledger(
         course=course,
         counts=_count(decisions),
         rows=rows,
+        archive=ledger.archive_proof(dataset, run.source, run.run_id),
         rejected=tuple(_refusal(d) for d in decisions if isinstance(d, Rejected)),
         replayed=replayed,
     )

@@ -454,9 +454,13 @@ def test_a_damaged_table_is_named_and_nothing_is_built_on_it(run, three_pages, t
     done = crawl(run, three_pages, tmp_path / "o", "--full")
     assert done.code == 65
     assert str(table) in done.err
-    assert "replay" in done.err
+    assert "check --repair" in done.err
+    done = run("harvester", "check", "--output", tmp_path / "o")
+    assert done.code == 65 and str(table) in done.err
     table.unlink()
-    assert run("harvester", "replay", "--output", tmp_path / "o").code == 0
+    assert run("harvester", "check", "--repair", "--output", tmp_path / "o").code == 0
+    done = run("harvester", "check", "--output", tmp_path / "o")
+    assert (done.code, done.err) == (0, "")
     assert len(frame(tmp_path / "o")) == 9
 
 

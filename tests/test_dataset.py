@@ -13,11 +13,12 @@ import pytest
 from test_rows import DAWN, HOSTS, seen
 
 from pipelines import ledger
-from pipelines.dataset import Damaged, Dataset, DatasetError, Locked
+from pipelines.dataset import Dataset, Locked
 from pipelines.entry import COLUMNS, Record
 from pipelines.ledger import Course, Stop
 from pipelines.publish import publish
 from pipelines.run import Run, next_run_id
+from pipelines.table import Damaged, DatasetError
 
 NULLS = seen(None, None, "Only a teaser", None, position=1)
 
@@ -25,6 +26,12 @@ NULLS = seen(None, None, "Only a teaser", None, position=1)
 @pytest.fixture
 def dataset(tmp_path) -> Dataset:
     return Dataset(tmp_path / "output")
+
+
+def files(dataset: Dataset) -> dict[str, bytes]:
+    """What readers load."""
+    paths = (p for t in ("entries", "revisions") for p in dataset.root.glob(f"{t}/**/*.parquet"))
+    return {str(path): path.read_bytes() for path in paths}
 
 
 def put(dataset: Dataset, *sightings, source="test", run=1, **more):
@@ -77,9 +84,9 @@ def test_rows_come_back_as_they_were(dataset) -> None:
     report = put(dataset, seen(), NULLS)
     rows = dataset.records("test")
     assert rows == [d.record for d in report.decisions]
-    before = dataset.entries_file("test").stat()
+    before = files(dataset)
     put(dataset, seen(), NULLS)
-    assert dataset.entries_file("test").stat().st_mtime_ns == before.st_mtime_ns, "nothing to write"
+    assert files(dataset) == before, "nothing to write"
 
 
 def test_an_empty_data_set(dataset) -> None:
@@ -92,33 +99,41 @@ def test_an_empty_data_set(dataset) -> None:
 
 
 def test_damage_is_named(dataset) -> None:
-    put(dataset, *(seen(f"Title {n}", f"https://example.org/{n}") for n in range(50)))
-    path = dataset.entries_file("test")
+    put(dataset, *(seen(f"Title {n}", f"https://example.org/{n}", position=n) for n in range(50)))
+    [path] = dataset.root.glob("entries/*/*.parquet")
     whole = path.read_bytes()
     for broken in (whole[:-100], b"", b"not Parquet", whole[:200] + b"\xff" + whole[201:]):
         path.write_bytes(broken)
-        with pytest.raises(Damaged, match=r"entries\.parquet"):
+        with pytest.raises(Damaged, match=path.name):
             dataset.records("test")
+    path.unlink()
+    with pytest.raises(Damaged, match=path.name):
+        dataset.records("test")
     path.write_bytes(whole)
-    pd.DataFrame({"title": ["x"]}).to_parquet(path)
-    with pytest.raises(Damaged, match="contract"):
+    manifest = dataset.manifest_file("test")
+    text = manifest.read_bytes()
+    for broken in (text[:-1], b"", b"{}", text.replace(b'"rows": ', b'"rows": 9')):
+        manifest.write_bytes(broken)
+        with pytest.raises(Damaged, match=r"test\.json"):
+            dataset.records("test")
+    manifest.unlink()
+    with pytest.raises(Damaged, match=r"test\.json"):
         dataset.records("test")
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc/x", "007", "", "a\0b", "A", "x" * 65, "a/b", ".."])
 def test_a_source_name_never_leaves_its_folder(dataset, name) -> None:
     with pytest.raises(DatasetError, match="source name"):
-        dataset.entries_file(name)
+        dataset.manifest_file(name)
 
 
-def test_a_failed_write_leaves_what_was_there(dataset) -> None:
+def test_a_failed_commit_leaves_what_was_there(dataset, monkeypatch) -> None:
     put(dataset, seen())
-    before = dataset.entries_file("test").read_bytes()
-    with pytest.raises(RuntimeError), dataset.replacing(dataset.entries_file("test")) as staged:
-        staged.write_bytes(b"half")
-        raise RuntimeError
-    assert dataset.entries_file("test").read_bytes() == before
-    assert list((dataset.root / ".staging").iterdir()) == []
+    before = files(dataset)
+    monkeypatch.setattr(ledger, "as_bytes", lambda told: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        put(dataset, seen("Another", "https://example.org/2"), run=2)
+    assert files(dataset) == before
 
 
 def test_the_lock_is_for_one(dataset) -> None:

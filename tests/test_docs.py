@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harvester.crawl import project_settings, sources
-from pipelines.entry import COLUMNS, PARTITION
+from pipelines.entry import COLUMNS, PARTITION, VERSION_COLUMNS
 from pipelines.version import VERSION
 
 ROOT = Path(__file__).parent.parent
@@ -33,7 +33,7 @@ def test_every_command_and_option_stands_in_the_readme(run, command) -> None:
 def test_no_command_is_left_out(run) -> None:
     commands = run("harvester", "--help").out.partition("Commands:")[2]
     listed = re.findall(r"^  ([a-z]+)  ", commands, re.MULTILINE)
-    assert {"crawl", "replay", "sources", "peek", "demo"} == set(listed)
+    assert {"crawl", "replay", "check", "sources", "peek", "demo"} == set(listed)
 
 
 def test_the_data_dictionary_is_the_schema() -> None:
@@ -42,12 +42,12 @@ def test_the_data_dictionary_is_the_schema() -> None:
         "instant": "timestamp[us, UTC]", "integer": "int32", "boolean": "bool",
     }  # fmt: skip
     dictionary = (ROOT / "output" / "README.md").read_text("utf-8")
-    for column in (*COLUMNS, PARTITION):
+    for column in (*COLUMNS, PARTITION, *VERSION_COLUMNS):
         null = "yes" if column.nullable else "no"
         line = f"| {column.name} | {words[column.type]} | {null} | {column.meaning} |"
         assert line in dictionary
-        assert f"`{column.name}`" in README
-    assert dictionary.count("\n| ") == len(COLUMNS) + 2
+        assert column in VERSION_COLUMNS or f"`{column.name}`" in README
+    assert dictionary.count("\n| ") == len(COLUMNS) + len(VERSION_COLUMNS) + 4
 
 
 def test_every_dependency_is_justified() -> None:

@@ -32,7 +32,7 @@ ONLY_IN = {
     "dateparser": "harvester.parsers.dates",
     "fastwarc": "harvester.archive",
     "pandas": "pipelines.dataset",
-    "pyarrow": "pipelines.dataset",
+    "pyarrow": "pipelines.table",
     "typer": "harvester.cli harvester.demo harvester.terminal",
     "filelock": "pipelines.dataset",
 }

@@ -52,7 +52,7 @@ def settle(
     normal = [n for s in sightings if isinstance(n := normalize(s), Sighting)]
     rows = {row.entry_id: row for row in known or []}
     verdicts = []
-    for decision in decide(normal, rows.values(), {s.run_id: HOSTS for s in normal}):
+    for decision in decide(normal, rows.values(), {s.run_id: HOSTS for s in normal}).decisions:
         verdicts.append(decision.verdict if isinstance(decision, Decision) else "rejected")
         if isinstance(decision, Decision):
             rows[decision.record.entry_id] = decision.record

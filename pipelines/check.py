@@ -1,0 +1,121 @@
+"""Is the data set what was written, and does it agree with itself?  Every file is looked at, bit by bit.
+
+Tables are held against their manifest, the manifest and the ledgers against their own digests, the
+archive against the ledgers, the indices against their checksums; then rows, versions and proofs
+against each other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipelines import ledger
+from pipelines.dataset import TABLES, Dataset, Manifest
+from pipelines.table import DatasetError, Stored, index_is_whole, read_part
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A file, and what is wrong with it."""
+
+    path: Path
+    problem: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.problem}"
+
+
+def check(dataset: Dataset, source: str) -> Iterator[Finding]:
+    """What is wrong with what belongs to one source; nothing, if all is well."""
+    yield from _ledgers(dataset, source)
+    try:
+        manifest = dataset.manifest(source)
+    except DatasetError as error:
+        yield Finding(dataset.manifest_file(source), _reason(error))
+        return
+    whole = True
+    for table in TABLES:
+        stored: Stored[Any] = Stored(
+            dataset.root, table, source, manifest.tables.get(table.name, ())
+        )
+        folder = dataset.root / table.folder(source)
+        listed = {part.file for part in stored.parts}
+        for path in sorted(folder.iterdir() if folder.exists() else ()):
+            if path.name not in listed:
+                yield Finding(path, "the manifest does not know it")
+        for part in stored.parts:
+            try:
+                read_part(stored.path(part), part, table)
+            except DatasetError as error:
+                whole = False
+                yield Finding(stored.path(part), _reason(error))
+            index = stored.index_path(part)
+            if index.exists() and not index_is_whole(index.read_bytes()):
+                yield Finding(index, "a damaged index; the next run makes it anew")
+    if whole:
+        yield from _agreement(dataset, source, manifest)
+
+
+def _ledgers(dataset: Dataset, source: str) -> Iterator[Finding]:
+    """Each ledger, and the archive file that it proves."""
+    proven = set()
+    for run_id in ledger.run_ids(dataset, source):
+        path = dataset.ledger_file(run_id)
+        try:
+            told = ledger.read(path)
+        except DatasetError as error:
+            yield Finding(path, _reason(error))
+            proven.add(f"{run_id}.warc.gz")
+            continue
+        counts = dict(told["counts"])
+        if counts.pop("entries") != sum(counts.values()):
+            yield Finding(path, "its counts do not add up")
+        if proof := told["archive"]:
+            archived = dataset.root / proof["file"]
+            proven.add(archived.name)
+            if not archived.exists():
+                yield Finding(archived, "the archive file is missing")
+            elif _digest(archived) != proof["sha256"]:
+                yield Finding(archived, "it is not what was fetched")
+    for path in sorted(dataset.archive_folder(source).glob("*.warc.gz")):
+        if path.name not in proven:
+            yield Finding(path, "no ledger tells of it; the next run publishes it")
+
+
+def _agreement(dataset: Dataset, source: str, manifest: Manifest) -> Iterator[Finding]:
+    """Rows against versions and proofs."""
+    path = dataset.manifest_file(source)
+    rows = dataset.records(source)
+    versions = dataset.versions(source)
+    for table, found in (("entries", rows), ("revisions", versions)):
+        if sum(part.rows for part in manifest.tables.get(table, ())) != len(found):
+            yield Finding(path, f"it counts other rows of {table} than there are")
+    latest: dict[str, int] = {}
+    for version in versions:
+        if version.revision != latest.get(version.entry_id, 0) + 1:
+            yield Finding(path, f"{version.entry_id} has no version {version.revision - 1}")
+        latest[version.entry_id] = version.revision
+    for row in rows:
+        if latest.get(row.entry_id) != row.revision:
+            yield Finding(path, f"{row.entry_id} has no version {row.revision} in revisions")
+    for entry_id, uses in Counter(row.entry_id for row in rows).items():
+        if uses > 1:
+            yield Finding(path, f"{entry_id} has {uses} rows")
+    for name in sorted({row.warc_file for row in rows} | {v.warc_file for v in versions}):
+        if not (dataset.root / name).exists():
+            yield Finding(dataset.root / name, "the archive file that proves rows is missing")
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _reason(error: DatasetError) -> str:
+    """What an error says, without the path that it begins with."""
+    return str(error).partition(": ")[2].partition(";")[0]

@@ -1,0 +1,114 @@
+"""Entries that a listing no longer shows, though it still shows older ones.  Pure.
+
+A listing is judged only where it can be: its dates stand in order, newest first (a few pinned entries
+aside), and its pages were read one after the other from the first.  What should stand among the pages
+that were read and does not is gone.  What is older than the last entry that was read may just have
+moved to a page that was not, and what has no date has no place.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from datetime import date, datetime, time
+from typing import Final
+
+from pipelines.entry import Entry, Record, Sighting
+from pipelines.ledger import PageSeen
+from pipelines.run import Scope
+
+_FEWEST: Final = 3  # dated entries that show an order
+_IN_ORDER: Final = 0.9  # of them, at least
+_DAYS: Final = ("day", "minute", "second")
+_NUMBER: Final = re.compile(r"\d+")
+
+
+def gone(
+    pages: Sequence[PageSeen],
+    sightings: Sequence[Sighting],
+    newer: Callable[[datetime], Iterable[Record]],
+    run_id: str,
+    scope: Scope,
+) -> list[Record]:
+    """The rows that one run shows to be missing, marked with when that was seen.
+
+    ``newer`` gives the source's rows, as they are after the run, published after a moment.
+    """
+    found: dict[str, Record] = {}
+    for chain in _chains(pages):
+        proofs = {page.warc_record_id for page in chain}
+        place = {page.warc_record_id: n for n, page in enumerate(chain)}
+        shown = sorted(
+            (s for s in sightings if s.warc_record_id in proofs),
+            key=lambda s: (place[s.warc_record_id], s.position),
+        )
+        days = [day for s in shown if (day := _day(s))]
+        oldest = _last_in_order(days)
+        if oldest is None:
+            continue
+        listing = {_form(page.url) for page in chain}
+        absent = [
+            row
+            for row in newer(datetime.combine(oldest, time.max))
+            if row.missing_since is None
+            and _day(row) is not None
+            and row.run_id < run_id
+            and _form(row.page_url) in listing
+            and scope.covers(_dated(row))
+        ]
+        # Where more is gone than is left, the page has changed, not the listing.
+        if len(absent) <= sum(day > oldest for day in days):
+            since = chain[0].fetched_at
+            found.update((row.entry_id, replace(row, missing_since=since)) for row in absent)
+    return list(found.values())
+
+
+def _chains(pages: Sequence[PageSeen]) -> Iterator[list[PageSeen]]:
+    """Pages that were read one after the other, each the next page of the one before it."""
+    by_address = {_plain(page.url): page for page in reversed(pages)}
+    following = {_plain(page.next_url) for page in pages if page.next_url}
+    for page in by_address.values():
+        if _plain(page.url) not in following:
+            chain = [page]
+            while chain[-1].next_url:
+                after = by_address.get(_plain(chain[-1].next_url))
+                if after is None or after in chain:
+                    break
+                chain.append(after)
+            yield chain
+
+
+def _last_in_order(days: Sequence[date]) -> date | None:
+    """The end of the longest run of days from new to old; ``None`` where they have no order.
+
+    Patience sorting: ``tails[n]`` is the latest day with which n + 1 of the days can end in order.
+    """
+    tails: list[int] = []
+    for day in days:
+        number = -day.toordinal()
+        at = bisect_right(tails, number)
+        tails[at : at + 1] = [number]
+    if len(days) < _FEWEST or len(tails) < _IN_ORDER * len(days):
+        return None
+    return date.fromordinal(-tails[-1])
+
+
+def _day(entry: Entry | Record) -> date | None:
+    if entry.published is None or entry.published_precision not in _DAYS:
+        return None
+    return entry.published.date()
+
+
+def _dated(row: Record) -> Entry:
+    return Entry(published=row.published, published_precision=row.published_precision)
+
+
+def _form(url: str) -> str:
+    """An address without what differs between the pages of one listing."""
+    return _NUMBER.sub("#", _plain(url).partition("://")[2].removeprefix("www."))
+
+
+def _plain(url: str) -> str:
+    return url.partition("#")[0].rstrip("/")

@@ -1,0 +1,364 @@
+"""The rows of one table and source on disk: Parquet files of a bounded size, and where to find a row.
+
+A file is written once and never changed; its name ends in a part of its digest.  A row stays in the
+file that it was first written to.  A run writes anew only the files with rows that it changed, and
+the last one, until that is full.  So a run costs what it touches, however much there is.
+
+Beside each file lies an index of the keys of its rows (``.index/``), which is only a cache: it is made
+anew when it is missing or damaged.  All keys are 64-bit digests, so a match must be looked at.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from operator import attrgetter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
+
+from pipelines.commit import Staging, write
+from pipelines.entry import PARTITION, Column
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+Row = TypeVar("Row")
+
+CONTRACT_VERSION: Final = "2"
+FULL: Final = 2048  # rows of a file to which none are added any more
+_INDEX_MARK: Final = b"HKEYS001"
+_WIDTH: Final = 12  # bytes of a key and a row number
+
+
+class DatasetError(Exception):
+    """The data set cannot be used as it is; the message names the file and what to do."""
+
+
+class Damaged(DatasetError):
+    """A file of the data set cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One file of a table.  ``newest`` is the last publication date in it."""
+
+    file: str
+    rows: int
+    bytes: int
+    sha256: str
+    newest: datetime | None
+
+
+class Place(NamedTuple):
+    """Where a row lies: in which part, and there in which row."""
+
+    part: int
+    row: int
+
+
+@dataclass(frozen=True, slots=True)
+class Table(Generic[Row]):
+    """What one table is: its columns, the dataclass of its rows, and the keys that find a row."""
+
+    name: str
+    columns: tuple[Column, ...]
+    make: Callable[..., Row]
+    keys: Callable[[Row], Iterable[int]]
+
+    def folder(self, source: str) -> str:
+        """Where the rows of a source lie, relative to the output folder."""
+        return f"{self.name}/{PARTITION.name}={source}"
+
+
+def key(kind: str, *values: object) -> int:
+    """The key of something that a row is looked up by; kinds do not meet."""
+    text = "\0".join([kind, *map(str, values)])
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+
+
+class Stored(Generic[Row]):
+    """The rows of one source in one table, as its manifest lists them."""
+
+    def __init__(self, root: Path, table: Table[Row], source: str, parts: Sequence[Part]) -> None:
+        self.parts = tuple(parts)
+        self._root = root
+        self._table = table
+        self._source = source
+        self._read: dict[int, pa.Table] = {}
+
+    @property
+    def rows(self) -> int:
+        """How many there are."""
+        return sum(part.rows for part in self.parts)
+
+    def all(self) -> list[Row]:
+        """Every row, in the order of the files."""
+        return [row for n in range(len(self.parts)) for row in self._rows(n)]
+
+    def find(self, keys: Iterable[int]) -> dict[Place, Row]:
+        """The rows that have one of these keys (and, once in 2 ** 64 times, one that has not)."""
+        import numpy as np
+
+        wanted = np.unique(np.fromiter(keys, dtype=np.uint64))
+        found: dict[Place, Row] = {}
+        if wanted.size:
+            for n, (known, numbers) in enumerate(self._indices):
+                at = np.searchsorted(wanted, known)
+                at[at == wanted.size] = 0
+                rows = np.unique(numbers[wanted[at] == known]) if known.size else ()
+                if len(rows):
+                    found.update(self._some(n, [int(row) for row in rows]))
+        return found
+
+    def newer(self, moment: datetime) -> dict[Place, Row]:
+        """The rows published after a moment."""
+        found: dict[Place, Row] = {}
+        for n, part in enumerate(self.parts):
+            if part.newest is not None and part.newest > moment:
+                days = self._arrow(n)["published"].to_pylist()
+                rows = [row for row, day in enumerate(days) if day is not None and day > moment]
+                found.update(self._some(n, rows))
+        return found
+
+    def stage(
+        self, change: Staging, changed: Mapping[Place, Row], new: Sequence[Row]
+    ) -> tuple[Part, ...]:
+        """Prepare the table with some rows changed and some added; what is untouched stays."""
+        import pyarrow as pa
+
+        if not changed and not new:
+            return self.parts
+        by_part: dict[int, dict[int, Row]] = defaultdict(dict)
+        for place, row in changed.items():
+            by_part[place.part][place.row] = row
+        rest = list(new)
+        folder = change.folder(self._table.folder(self._source))
+        parts = list(self.parts)
+        last = len(parts) - 1
+        if rest and parts and parts[last].rows < FULL:
+            by_part[last]  # it takes the first of the new rows
+        kept = [part.file for n, part in enumerate(parts) if n not in by_part]
+        change.keep(self._table.folder(self._source), kept)
+        for n, rows in sorted(by_part.items()):
+            base = self._arrow(n)
+            room = FULL - base.num_rows if n == last else 0
+            added, rest = rest[: max(room, 0)], rest[max(room, 0) :]
+            order = list(range(base.num_rows))
+            for at, number in enumerate(rows):
+                order[number] = base.num_rows + at
+            order += range(base.num_rows + len(rows), base.num_rows + len(rows) + len(added))
+            fresh = self._as_arrow([*rows.values(), *added])
+            table = pa.concat_tables([base, fresh]).take(order).combine_chunks()
+            parts[n] = self._written(folder, n, table)
+            self._reindex(n, parts[n], rows, added, base.num_rows)
+        for start in range(0, len(rest), FULL):
+            rows_here = rest[start : start + FULL]
+            n = len(parts)
+            parts.append(self._written(folder, n, self._as_arrow(rows_here)))
+            self._write_index(parts[n], *self._keyed(rows_here, 0))
+        return tuple(parts)
+
+    # -------------------------------------------------------------- files
+    def path(self, part: Part) -> Path:
+        """Where a part lies."""
+        return self._root / self._table.folder(self._source) / part.file
+
+    def _arrow(self, n: int) -> pa.Table:
+        if n not in self._read:
+            self._read[n] = read_part(self.path(self.parts[n]), self.parts[n], self._table)
+        return self._read[n]
+
+    def _rows(self, n: int) -> list[Row]:
+        return self._made(self._arrow(n))
+
+    def _some(self, n: int, rows: Sequence[int]) -> Iterator[tuple[Place, Row]]:
+        made = self._made(self._arrow(n).take(list(rows)))
+        return zip((Place(n, row) for row in rows), made, strict=True)
+
+    def _made(self, table: pa.Table) -> list[Row]:
+        return list(made(table, self._table, self._source))
+
+    def _as_arrow(self, rows: Sequence[Row]) -> pa.Table:
+        import pyarrow as pa
+
+        names = [column.name for column in self._table.columns]
+        columns = zip(*map(attrgetter(*names), rows), strict=True) if rows else [()] * len(names)
+        return pa.table(dict(zip(names, columns, strict=True)), schema=schema(self._table))
+
+    def _written(self, folder: Path, n: int, table: pa.Table) -> Part:
+        import pyarrow.compute as pc
+        import pyarrow.parquet as pq
+
+        sink = io.BytesIO()
+        pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+        data = sink.getvalue()
+        digest = hashlib.sha256(data).hexdigest()
+        file = f"part-{n:05}-{digest[:12]}.parquet"
+        write(folder / file, data)
+        return Part(file, table.num_rows, len(data), digest, pc.max(table["published"]).as_py())
+
+    # -------------------------------------------------------------- index
+    @cached_property
+    def _indices(self) -> list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
+        return [self._index(n) for n in range(len(self.parts))]
+
+    def _index(self, n: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """The keys of a part, sorted, and the row of each."""
+        import numpy as np
+
+        try:
+            data = self.index_path(self.parts[n]).read_bytes()
+        except OSError:
+            data = b""
+        if not index_is_whole(data):
+            keys, rows = self._keyed(self._rows(n), 0)
+            self._write_index(self.parts[n], keys, rows)
+            return keys, rows
+        count = (len(data) - len(_INDEX_MARK) - 4) // _WIDTH
+        start = len(_INDEX_MARK) + 4
+        keys = np.frombuffer(data, dtype="<u8", count=count, offset=start)
+        return keys, np.frombuffer(data, dtype="<u4", count=count, offset=start + 8 * count)
+
+    def index_path(self, part: Part) -> Path:
+        """Where the index of a part lies."""
+        folder = self._root / ".index" / self._table.folder(self._source)
+        return folder / part.file.replace(".parquet", ".keys")
+
+    def _reindex(
+        self, n: int, part: Part, changed: Mapping[int, Row], added: Sequence[Row], start: int
+    ) -> None:
+        """The index of a part after some of its rows changed."""
+        import numpy as np
+
+        keys, rows = self._index(n)
+        stays = ~np.isin(rows, np.fromiter(changed, dtype=np.uint32, count=len(changed)))
+        again, places = self._keyed(list(changed.values()), 0)
+        numbers = np.fromiter(changed, dtype=np.uint32, count=len(changed))
+        more, after = self._keyed(added, start)
+        keys = np.concatenate([keys[stays], again, more])
+        rows = np.concatenate([rows[stays], numbers[places] if len(changed) else places, after])
+        order = np.argsort(keys, kind="stable")
+        self._write_index(part, keys[order], rows[order])
+
+    def _keyed(
+        self, rows: Sequence[Row], start: int
+    ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        import numpy as np
+
+        pairs = sorted(
+            {(k, number) for number, row in enumerate(rows, start) for k in self._table.keys(row)}
+        )
+        keys = np.fromiter((k for k, _ in pairs), dtype=np.uint64, count=len(pairs))
+        return keys, np.fromiter((n for _, n in pairs), dtype=np.uint32, count=len(pairs))
+
+    def _write_index(
+        self, part: Part, keys: np.ndarray[Any, Any], rows: np.ndarray[Any, Any]
+    ) -> None:
+        """Best effort: what is not there, or torn, is made anew."""
+        body = keys.astype("<u8").tobytes() + rows.astype("<u4").tobytes()
+        path = self.index_path(part)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(_INDEX_MARK + zlib.crc32(body).to_bytes(4, "little") + body)
+        except OSError:
+            path.unlink(missing_ok=True)
+
+    def sweep(self) -> None:
+        """Remove the indices of parts that are no more."""
+        folder = self._root / ".index" / self._table.folder(self._source)
+        mine = {self.index_path(part).name for part in self.parts}
+        for path in folder.glob("*.keys"):
+            if path.name not in mine:
+                path.unlink(missing_ok=True)
+
+
+def index_is_whole(data: bytes) -> bool:
+    """Whether the bytes of an index are those that were written."""
+    head = len(_INDEX_MARK)
+    body = data[head + 4 :]
+    return (
+        data.startswith(_INDEX_MARK)
+        and len(body) % _WIDTH == 0
+        and zlib.crc32(body) == int.from_bytes(data[head : head + 4], "little")
+    )
+
+
+def read_part(path: Path, part: Part, table: Table[Any]) -> pa.Table:
+    """A part, every bit as it was written.  Raises ``Damaged``."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        data = path.read_bytes()
+        if hashlib.sha256(data).hexdigest() != part.sha256:
+            raise Damaged(_damage(path, "it is not what was written"))
+        found = pq.ParquetFile(pa.BufferReader(data)).read()
+    except (pa.ArrowException, OSError) as error:
+        raise Damaged(_damage(path, str(error))) from error
+    if not found.schema.equals(schema(table)):
+        raise Damaged(
+            _damage(path, f"it does not follow version {CONTRACT_VERSION} of the contract")
+        )
+    return found
+
+
+def salvage(folder: Path, table: Table[Row], source: str) -> list[Row]:
+    """The rows in the files of a folder that are as they were written, told by their names."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows: list[Row] = []
+    for path in sorted(folder.glob("*.parquet")):
+        try:
+            data = path.read_bytes()
+            found = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read()
+        except (pa.ArrowException, OSError):
+            continue
+        digest = path.stem.rpartition("-")[2]
+        named = path.name.startswith("part-")
+        if (not named or hashlib.sha256(data).hexdigest().startswith(digest)) and set(
+            found.schema.names
+        ) == {column.name for column in table.columns}:
+            rows += made(found, table, source)
+    return rows
+
+
+def _damage(path: Path, reason: str) -> str:
+    source = path.parent.name.partition("=")[2]
+    return f"{path}: {reason}; `harvester check --repair {source}` rebuilds it from the archive"
+
+
+def made(found: pa.Table, table: Table[Row], source: str) -> Iterator[Row]:
+    """The rows of an Arrow table."""
+    columns: dict[str, list[Any]] = {
+        c.name: found.column(c.name).to_pylist() for c in table.columns
+    }
+    for column in table.columns:
+        if column.type == "strings":
+            columns[column.name] = [tuple(values) for values in columns[column.name]]
+    names = list(columns)
+    for values in zip(*columns.values(), strict=True):
+        yield table.make(source=source, **dict(zip(names, values, strict=True)))
+
+
+def schema(table: Table[Any]) -> pa.Schema:
+    """The one schema of all files of a table."""
+    import pyarrow as pa
+
+    types: dict[str, pa.DataType] = {
+        "string": pa.string(),
+        "strings": pa.list_(pa.field("element", pa.string(), nullable=False)),
+        "wall_clock": pa.timestamp("us"),
+        "instant": pa.timestamp("us", tz="UTC"),
+        "integer": pa.int32(),
+        "boolean": pa.bool_(),
+    }
+    fields = [pa.field(c.name, types[c.type], nullable=c.nullable) for c in table.columns]
+    return pa.schema(fields, metadata={"harvester.contract": CONTRACT_VERSION})

@@ -1,0 +1,272 @@
+"""A commit is all or nothing, whatever fails and wherever; and what is damaged is named and rebuilt."""
+
+from __future__ import annotations
+
+import random
+import sys
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_rows import DAWN, HOSTS, seen
+
+from pipelines import commit, table
+from pipelines.check import check
+from pipelines.dataset import Dataset
+from pipelines.entry import Sighting
+from pipelines.ledger import Course, PageSeen
+from pipelines.publish import publish
+from pipelines.run import Run, next_run_id
+from pipelines.table import DatasetError
+
+
+def run_of(number: int) -> Run:
+    at = DAWN + timedelta(days=number)
+    return Run(run_id=next_run_id("test", at, ()), source="test", started=at, hosts=HOSTS)
+
+
+def page_of(sightings: list[Sighting]) -> PageSeen:
+    first = sightings[0]
+    return PageSeen(
+        url=first.page_url,
+        fetched_at=first.fetched_at,
+        status=200,
+        records=len(sightings),
+        entries=len(sightings),
+        unread_dates=0,
+        warc_file=first.warc_file,
+        warc_record_id=first.warc_record_id,
+    )
+
+
+def day(number: int, **more) -> Sighting:
+    """One entry of a dated listing, the newest at the highest number."""
+    return seen(
+        f"Title {number}",
+        f"https://example.org/news/{number}",
+        f"Teaser {number}",
+        datetime(2011, 1, 1) + timedelta(days=number),
+        **more,
+    )
+
+
+def listing(run: int, numbers: list[int], edits: frozenset[int] = frozenset()) -> list[Sighting]:
+    shown = [day(n, run=run, position=at) for at, n in enumerate(numbers)]
+    return [replace(s, title=f"{s.title}, edited in {run}") if n in edits else s
+            for n, s in zip(numbers, shown, strict=True)]  # fmt: skip
+
+
+def put(dataset: Dataset, run: int, sightings: list[Sighting]):
+    pages = (page_of(sightings),) if sightings else ()
+    with dataset.lock("test"):
+        return publish(dataset, run_of(run), sightings, Course(pages=pages))
+
+
+def rebuilt(root: Path, history: list[list[Sighting]]) -> Dataset:
+    """The data set made from all runs at once."""
+    dataset = Dataset(root)
+    archived = {
+        run_of(n).run_id: (run_of(n), Course(pages=(page_of(s),) if s else ()))
+        for n, s in enumerate(history, start=1)
+    }
+    with dataset.lock("test"):
+        every = [s for sightings in history for s in sightings]
+        publish(dataset, run_of(99), every, Course(), archived=archived, rebuild=True)
+    return dataset
+
+
+def state(dataset: Dataset) -> tuple[object, object]:
+    return dataset.records("test"), dataset.versions("test")
+
+
+# ------------------------------------------------------------------ versions and disappearances
+def test_an_edit_makes_a_version_with_its_window(tmp_path) -> None:
+    dataset = Dataset(tmp_path)
+    put(dataset, 1, listing(1, [3, 2, 1]))
+    put(dataset, 2, listing(2, [3, 2, 1], frozenset([2])))
+    put(dataset, 3, listing(3, [3, 2, 1], frozenset([2])))
+    versions = [v for v in dataset.versions("test") if v.title and v.title.startswith("Title 2")]
+    first, second, third = versions
+    assert [v.title for v in versions] == [
+        "Title 2",
+        "Title 2, edited in 2",
+        "Title 2, edited in 3",
+    ]
+    assert first.since == seen(run=1).fetched_at
+    assert first.until == second.since == seen(run=2).fetched_at
+    assert (second.until, third.until) == (third.since, None)
+    assert second.warc_file == "archive/test/2.warc.gz"
+    assert len(dataset.versions("test")) == 5
+    assert not list(check(dataset, "test")) or all(
+        "archive" in str(f) for f in check(dataset, "test")
+    )
+
+
+def test_what_a_listing_drops_while_it_shows_older_ones_is_missing_until_it_returns(
+    tmp_path,
+) -> None:
+    dataset = Dataset(tmp_path)
+
+    def missing() -> dict[str | None, datetime | None]:
+        return {r.title: r.missing_since for r in dataset.records("test") if r.missing_since}
+
+    put(dataset, 1, listing(1, [9, 8, 7, 6, 5, 4]))
+    put(dataset, 2, listing(2, [10, 9, 8, 6, 5]))  # 4 has moved off the page, 7 is gone
+    assert missing() == {"Title 7": seen(run=2).fetched_at}
+    put(dataset, 3, listing(3, [11, 10, 9, 8, 6]))
+    assert missing() == {"Title 7": seen(run=2).fetched_at}, "since it was first seen to be gone"
+    put(dataset, 4, listing(4, [11, 10, 9, 8, 7, 6]))
+    assert missing() == {}
+    put(dataset, 5, listing(5, [11, 6]))
+    assert missing() == {}, "two entries have no order"
+    put(dataset, 6, listing(6, [12, 6, 5, 4]))
+    assert missing() == {}, "most is gone: the page has changed"
+    put(dataset, 7, listing(7, [1, 12, 11, 10, 9, 8, 6, 5, 4, 3, 2]))
+    assert missing() == {"Title 7": seen(run=7).fetched_at}, (
+        "a pinned entry is no end of the listing"
+    )
+
+
+@st.composite
+def histories(draw) -> list[list[Sighting]]:
+    """Runs over a listing whose entries come, go, return and are edited."""
+    found = []
+    newest = 6
+    for run in range(1, draw(st.integers(1, 5)) + 1):
+        newest += draw(st.integers(0, 2))
+        shown = [n for n in range(newest, newest - 7, -1) if draw(st.integers(0, 5))]
+        edits = frozenset(n for n in shown if draw(st.integers(0, 9)) == 0)
+        found.append(listing(run, shown, edits))
+    return found
+
+
+@settings(max_examples=40, deadline=None)
+@given(histories(), st.integers(2, 4))
+def test_a_rebuild_equals_the_runs_one_by_one(tmp_path_factory, history, full) -> None:
+    root = tmp_path_factory.mktemp("o")
+    kept, table.FULL = table.FULL, full  # so that a few rows fill files
+    try:
+        live = Dataset(root / "live")
+        for number, sightings in enumerate(history, start=1):
+            put(live, number, sightings)
+        again = rebuilt(root / "again", history)
+        assert state(live) == state(again)
+        sizes = [part.rows for part in live.manifest("test").tables.get("entries", ())]
+        assert all(size == full for size in sizes[:-1])
+    finally:
+        table.FULL = kept
+
+
+def test_a_row_stays_in_its_file_and_only_touched_files_are_written(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(table, "FULL", 4)
+    dataset = Dataset(tmp_path)
+    put(dataset, 1, listing(1, list(range(12, 0, -1))))
+    before = dataset.manifest("test").tables["entries"]
+    put(dataset, 2, listing(2, [14, 13]))
+    after = dataset.manifest("test").tables["entries"]
+    assert after[:3] == before, "nothing of the old files was touched"
+    assert [part.rows for part in after] == [4, 4, 4, 2]
+    put(dataset, 3, [day(12, run=3)])
+    third = dataset.manifest("test").tables["entries"]
+    assert [a == b for a, b in zip(after, third, strict=True)] == [False, True, True, True]
+    for index in tmp_path.glob(".index/**/*.keys"):
+        index.write_bytes(b"torn")
+    put(dataset, 4, listing(4, [14, 13, 12]))
+    assert len(dataset.records("test")) == 14, "an index is only a cache"
+
+
+# ------------------------------------------------------------------ faults
+class Killed(BaseException):
+    """As good as a kill: nothing of ours catches it, and what cleans up is turned off."""
+
+
+class Fault:
+    """Raises before the ``stop``-th step of a commit that changes the disk."""
+
+    STEPS = (
+        "os.link",
+        "os.fsync",
+        "os.rename",
+        "os.mkdir",
+        "os.remove",
+        "os.rmdir",
+        "ctypes.dlsym",
+    )
+
+    def __init__(self) -> None:
+        self.stop = self.done = 0
+        sys.addaudithook(self._hear)  # for the rest of this process
+
+    def _hear(self, event: str, arguments: tuple[object, ...]) -> None:
+        if not self.stop or (event != "open" and event not in self.STEPS):
+            return
+        mode = arguments[1] if event == "open" else "w"
+        if ".index" in str(arguments[0]) or not (isinstance(mode, str) and mode[:1] in ("w", "x")):
+            return
+        self.done += 1
+        if self.done == self.stop:
+            raise self.error
+
+    def arm(self, stop: int, error: BaseException) -> None:
+        self.stop, self.done, self.error = stop, 0, error
+
+    def disarm(self) -> bool:
+        """Whether it struck."""
+        struck = self.done >= self.stop
+        self.stop = 0
+        return struck
+
+
+@pytest.fixture(scope="module")
+def fault() -> Fault:
+    return Fault()
+
+
+@pytest.mark.parametrize("kind", ["killed", "failed"])
+def test_after_a_fault_at_any_step_the_tables_are_old_or_new(
+    tmp_path, monkeypatch, fault, kind
+) -> None:
+    history = [listing(1, [5, 4, 3, 2]), listing(2, [6, 5, 4, 3, 2], frozenset([4]))]
+    whole = state(rebuilt(tmp_path / "whole", history))
+    for stop in range(1, 200):
+        dataset = Dataset(tmp_path / str(stop))
+        put(dataset, 1, history[0])
+        with monkeypatch.context() as patch:
+            if kind == "killed":
+                patch.setattr(commit.shutil, "rmtree", lambda *a, **k: None)
+            fault.arm(
+                stop, Killed() if kind == "killed" else OSError(28, "No space left on device")
+            )
+            with suppress(Killed, OSError, DatasetError):
+                put(dataset, 2, history[1])
+            struck = fault.disarm()
+        rows = len(dataset.read()), len(dataset.read("revisions"))
+        assert rows[0] in (4, 5), (stop, rows)
+        assert rows[1] in (4, 6), (stop, rows)
+        put(dataset, 2, history[1])
+        assert state(dataset) == whole, stop
+        assert [f for f in check(dataset, "test") if "archive" not in str(f)] == []
+        if not struck:
+            break
+    assert stop > 15, "the commit has more steps than that"
+
+
+def test_every_flipped_bit_is_named(tmp_path) -> None:
+    dataset = Dataset(tmp_path)
+    put(dataset, 1, listing(1, list(range(40, 0, -1))))
+    put(dataset, 2, listing(2, list(range(42, 2, -1)), frozenset([20])))
+    paths = [p for p in sorted(tmp_path.rglob("*")) if p.is_file() and p.stat().st_size]
+    assert {p.parent.name for p in paths} >= {"source=test", "manifests", "runs"}
+    chance = random.Random(1)
+    for _ in range(300):
+        path = chance.choice(paths)
+        whole = path.read_bytes()
+        at = chance.randrange(len(whole))
+        flipped = whole[:at] + bytes([whole[at] ^ 1 << chance.randrange(8)]) + whole[at + 1 :]
+        path.write_bytes(flipped)
+        assert path in {finding.path for finding in check(dataset, "test")}, (path, at)
+        path.write_bytes(whole)

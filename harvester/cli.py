@@ -216,6 +216,38 @@ def check(
     return worst
 
 
+@app.command()
+def diff(
+    entry_id: Annotated[str, typer.Argument(metavar="ENTRY_ID")],
+    output: Output = None,
+    as_json: Json = False,
+) -> int:
+    """Show what an entry said, version by version, and the page that proves each."""
+    from harvester.crawl import project_settings
+    from pipelines.dataset import Dataset
+    from pipelines.revisions import changes
+
+    root = Path(project_settings(output)["HARVESTER_OUTPUT"])
+    versions = Dataset(root).versions_of(entry_id)
+    if not versions:
+        raise typer.BadParameter(f"no entry {entry_id!r} in {root}")
+    if as_json:
+        print_json([asdict(version) for version in versions])
+        return 0
+    before = None
+    for version in versions:
+        until = f" to {version.until:%Y-%m-%d %H:%M} UTC" if version.until else ""
+        typer.echo(f"version {version.revision}, {version.since:%Y-%m-%d %H:%M} UTC{until}")
+        for name, old, new in changes(before, version):
+            if old is not None:
+                typer.echo(f"- {name}: {printable(str(old))}")
+            if new is not None:
+                typer.echo(f"+ {name}: {printable(str(new))}")
+        typer.echo(f"  proof: {version.warc_file} {version.warc_record_id}")
+        before = version
+    return 0
+
+
 @app.command("sources")
 def sources_(as_json: Json = False) -> int:
     """List the sources."""

@@ -37,6 +37,7 @@ from pipelines.table import (
     Place,
     Stored,
     Table,
+    key,
     salvage,
 )
 from pipelines.version import VERSION
@@ -192,14 +193,32 @@ class Dataset:
             swept: Stored[Any] = Stored(self.root, table, source, manifest.tables[table.name])
             swept.sweep()
 
-    def read(self, table: str = ENTRIES.name) -> pd.DataFrame:
-        """A whole table as a pandas frame, ``source`` a column like the others."""
+    def versions_of(self, entry_id: str) -> list[Version]:
+        """All versions of one entry, the first one first; none when it is not known."""
+        found: list[Version] = []
+        for source in self.sources():
+            rows = self.stored(REVISIONS, source).find([key("id", entry_id)]).values()
+            found += [row for row in rows if row.entry_id == entry_id]
+        return sorted(found, key=lambda version: version.revision)
+
+    def read(self, table: str = ENTRIES.name, new_since: datetime | None = None) -> pd.DataFrame:
+        """A whole table as a pandas frame, ``source`` a column like the others.
+
+        ``new_since`` leaves out what was first seen before that moment (UTC where it has no zone).
+        """
         import pandas as pd
 
+        names = {each.name: "since" if each is REVISIONS else "first_seen" for each in TABLES}
+        if table not in names:
+            raise DatasetError(f"{table!r} is no table; there are {', '.join(sorted(names))}")
         folder = self.root / table
         if not folder.exists():
             raise DatasetError(f"{folder}: no data set here yet; run `harvester crawl` first")
-        frame = pd.read_parquet(folder)
+        moment = pd.Timestamp(new_since) if new_since is not None else None
+        if moment is not None and moment.tzinfo is None:
+            moment = moment.tz_localize("UTC")
+        filters = None if moment is None else [(names[table], ">=", moment)]
+        frame = pd.read_parquet(folder, filters=filters)
         return frame.astype({PARTITION.name: "str"})
 
 

@@ -12,6 +12,17 @@ from pipelines.entry import Record, Version
 Versions = dict[tuple[str, int], Version]
 
 
+_SAID = ("title", "published", "teaser", "kind")
+
+
+def changes(before: Version | None, version: Version) -> list[tuple[str, object, object]]:
+    """What a version says otherwise than the one before it: field, old and new value."""
+    pairs = (
+        (name, getattr(before, name) if before else None, getattr(version, name)) for name in _SAID
+    )
+    return [(name, old, new) for name, old, new in pairs if old != new]
+
+
 def version_of(row: Record, since: datetime, run_id: str) -> Version:
     """The version that a row shows."""
     return Version(

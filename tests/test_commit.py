@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_rows import DAWN, HOSTS, seen
 
+import harvester
 from pipelines import commit, table
 from pipelines.check import check
 from pipelines.dataset import Dataset
@@ -177,6 +178,30 @@ def test_a_row_stays_in_its_file_and_only_touched_files_are_written(tmp_path, mo
         index.write_bytes(b"torn")
     put(dataset, 4, listing(4, [14, 13, 12]))
     assert len(dataset.records("test")) == 14, "an index is only a cache"
+
+
+def test_what_is_new_and_what_an_entry_said(tmp_path, run) -> None:
+    dataset = Dataset(tmp_path)
+    put(dataset, 1, listing(1, [3, 2, 1]))
+    put(dataset, 2, listing(2, [4, 3, 2], frozenset([2])))
+    assert len(harvester.load(tmp_path)) == 4
+    fresh = harvester.load(str(tmp_path), new_since="2026-01-03")
+    assert list(fresh["title"]) == ["Title 4"]
+    assert sorted(harvester.load(tmp_path, "revisions", new_since=DAWN)["revision"]) == [
+        1,
+        1,
+        1,
+        1,
+        2,
+    ]
+    for table_, problem in (("entries", "no data set"), ("nothing", "no table")):
+        with pytest.raises(DatasetError, match=problem):
+            harvester.load(tmp_path / "nowhere", table_)
+    [edited] = [row for row in dataset.records("test") if row.revision == 2]
+    done = run("harvester", "diff", edited.entry_id, "--output", tmp_path)
+    assert "- title: Title 2\n+ title: Title 2, edited in 2\n" in done.out
+    assert done.out.count("proof: archive/test/") == 2
+    assert run("harvester", "diff", "e1-x", "--output", tmp_path).code == 64
 
 
 # ------------------------------------------------------------------ faults

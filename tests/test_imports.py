@@ -31,7 +31,7 @@ FLOORS = {
 ONLY_IN = {
     "dateparser": "harvester.parsers.dates",
     "fastwarc": "harvester.archive",
-    "pandas": "pipelines.dataset",
+    "pandas": "pipelines.dataset harvester",
     "pyarrow": "pipelines.table",
     "typer": "harvester.cli harvester.demo harvester.terminal",
     "filelock": "pipelines.dataset",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
@@ -189,21 +190,25 @@ def check(
     from harvester.crawl import Exit, project_settings, sources
     from harvester.replay import replay as rebuild
     from pipelines.check import check as look
-    from pipelines.dataset import Dataset
+    from pipelines.dataset import CannotCreate, Dataset
     from pipelines.ledger import set_damaged_aside
 
     settings = project_settings(output)
     known = sources(settings)
     dataset = Dataset(Path(settings["HARVESTER_OUTPUT"]))
+    if not dataset.root.is_dir():
+        raise typer.BadParameter(f"--output {dataset.root}: no such folder")
     worst = Exit.OK
     for source in _chosen(names, not names, known):
-        findings = list(look(dataset, source))
+        with ExitStack() as held:
+            with suppress(CannotCreate):  # a copy that cannot be written can still be checked
+                held.enter_context(dataset.lock(source))
+            findings = list(look(dataset, source))
+            if findings and repair:
+                set_damaged_aside(dataset, source)
         for finding in findings:
             complain(f"{source}: {finding}")
         if findings and repair:
-            with dataset.lock(source):
-                for path in set_damaged_aside(dataset, source):
-                    complain(f"{source}: {path} is set aside")
             files = sorted(dataset.archive_folder(source).glob(f"*{SUFFIX}"))
             report = rebuild(dataset, known[source](), settings, files, rebuild=True, repair=True)
             findings = list(look(dataset, source))

@@ -118,16 +118,14 @@ def as_bytes(ledger: Ledger) -> bytes:
     return seal(asdict(ledger))
 
 
-def set_damaged_aside(dataset: Dataset, source: str) -> list[Path]:
-    """Rename the ledgers that cannot be read, so that their runs get new ones; their new paths."""
-    aside = []
+def set_damaged_aside(dataset: Dataset, source: str) -> None:
+    """Rename the ledgers that cannot be read, so that their runs get new ones."""
     for run_id in run_ids(dataset, source):
         path = dataset.ledger_file(run_id)
         try:
             read(path)
         except Damaged:
-            aside.append(path.rename(path.with_suffix(".json.damaged")))
-    return aside
+            path.rename(path.with_suffix(".json.damaged"))
 
 
 def archive_proof(dataset: Dataset, source: str, run_id: str) -> FileProof | None:

@@ -188,6 +188,7 @@ def check(
     """Hold every file of the data set against what was written; name what is damaged."""
     from harvester.archive import SUFFIX
     from harvester.crawl import Exit, project_settings, sources
+    from harvester.demo import MARK, note_is_whole
     from harvester.replay import replay as rebuild
     from pipelines.check import check as look
     from pipelines.dataset import CannotCreate, Dataset
@@ -199,6 +200,9 @@ def check(
     if not dataset.root.is_dir():
         raise typer.BadParameter(f"--output {dataset.root}: no such folder")
     worst = Exit.OK
+    if not note_is_whole(dataset.root):
+        complain(f"{dataset.root / MARK}: it is not what was written")
+        worst = Exit.DATA
     for source in _chosen(names, not names, known):
         with ExitStack() as held:
             with suppress(CannotCreate):  # a copy that cannot be written can still be checked

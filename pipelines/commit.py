@@ -63,7 +63,7 @@ class Staging:
         for folder in {self._staged(path).parent for path in self._files}:
             sync(folder)
         note = {
-            "folders": {path: _names(self._staged(path)) for path in self._folders},
+            "folders": {path: _files(self._staged(path)) for path in self._folders},
             "files": self._files,
         }
         draft = self._base / "draft"
@@ -79,8 +79,8 @@ class Staging:
         except FileNotFoundError:
             self._forget()
             return
-        for path, names in note["folders"].items():
-            self._trade(path, names)
+        for path, files in note["folders"].items():
+            self._trade(path, files)
         for path in note["files"]:
             staged = self._staged(path)
             if staged.exists():
@@ -91,10 +91,10 @@ class Staging:
         sync(self._base)
         self._forget()
 
-    def _trade(self, path: str, names: list[str]) -> None:
+    def _trade(self, path: str, files: dict[str, int]) -> None:
         """Put a staged folder in its place, unless it is there already."""
         here, staged = self._root / path, self._staged(path)
-        if here.exists() and _names(here) == names:
+        if here.exists() and _files(here) == files:
             return
         here.parent.mkdir(parents=True, exist_ok=True)
         if not here.exists():
@@ -142,8 +142,9 @@ def write(path: Path, data: bytes) -> None:
         raise OSError(number, os.strerror(number), str(path)) from error
 
 
-def _names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
+def _files(folder: Path) -> dict[str, int]:
+    """The files in a folder; each goes by its inode too, for a new file may be called as an old one."""
+    return {path.name: path.stat().st_ino for path in folder.iterdir()}
 
 
 def sync(folder: Path) -> None:

@@ -299,7 +299,7 @@ def read_part(path: Path, part: Part, table: Table[Any]) -> pa.Table:
         data = path.read_bytes()
         if hashlib.sha256(data).hexdigest() != part.sha256:
             raise Damaged(_damage(path, "it is not what was written"))
-        found = pq.ParquetFile(pa.BufferReader(data)).read()
+        found = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
     except (pa.ArrowException, OSError) as error:
         raise Damaged(_damage(path, str(error))) from error
     if not found.schema.equals(schema(table)):
@@ -318,7 +318,8 @@ def salvage(folder: Path, table: Table[Row], source: str) -> list[Row]:
     for path in sorted(folder.glob("*.parquet")):
         try:
             data = path.read_bytes()
-            found = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read()
+            file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
+            found = file.read(use_threads=False)
         except (pa.ArrowException, OSError):
             continue
         digest = path.stem.rpartition("-")[2]

@@ -39,6 +39,12 @@ _MARK_TEXT: Final = (
 )
 
 
+def note_is_whole(output: Path) -> bool:
+    """Whether the demo's note, if there is one, says what it said."""
+    path = output / MARK
+    return not path.exists() or path.read_bytes() == _MARK_TEXT.encode()
+
+
 def is_demo(output: Path) -> bool:
     """Whether a folder holds the demo's data set."""
     return (output / MARK).exists()

@@ -257,6 +257,41 @@ def diff(
     return 0
 
 
+@app.command()
+def export(
+    names: Names = None,
+    to: Annotated[str, typer.Option(metavar="csv|jsonl", help="The form.")] = "csv",
+    file: Annotated[
+        Path | None, typer.Option(help="Write to this file [default: standard output].")
+    ] = None,
+    output: Output = None,
+) -> int:
+    """Write the entries, all or those of some sources, in another form."""
+    from harvester.crawl import project_settings
+    from pipelines.dataset import Dataset
+    from pipelines.export import as_csv, as_jsonl
+
+    forms = {"csv": as_csv, "jsonl": as_jsonl}
+    if to not in forms:
+        raise typer.BadParameter(f"--to {to!r}: there are {', '.join(forms)}")
+    dataset = Dataset(Path(project_settings(output)["HARVESTER_OUTPUT"]))
+    stored = dataset.sources()
+    for name in names or ():
+        if name not in stored:
+            raise typer.BadParameter(f"no rows of {name!r} in {dataset.root}")
+    lines = forms[to](row for name in names or stored for row in dataset.records(name))
+    if file is None:
+        sys.stdout.reconfigure(encoding="utf-8", newline="")  # type: ignore[union-attr]
+        sys.stdout.writelines(lines)
+        return 0
+    try:
+        with file.open("x", encoding="utf-8", newline="") as written:
+            written.writelines(lines)
+    except FileExistsError:
+        raise typer.BadParameter(f"--file {file} exists; move it away or name another") from None
+    return 0
+
+
 @app.command("sources")
 def sources_(as_json: Json = False) -> int:
     """List the sources."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 import random
 import sys
 from contextlib import suppress
@@ -202,6 +205,36 @@ def test_what_is_new_and_what_an_entry_said(tmp_path, run) -> None:
     assert "- title: Title 2\n+ title: Title 2, edited in 2\n" in done.out
     assert done.out.count("proof: archive/test/") == 2
     assert run("harvester", "diff", "e1-x", "--output", tmp_path).code == 64
+
+
+def test_exports(tmp_path, run) -> None:
+    dataset = Dataset(tmp_path / "o")
+    texts = ["=1+1", '+"x", y', "-2", "@a", "plain, with a comma"]
+    shown = [replace(s, title=t) for s, t in zip(listing(1, [5, 4, 3, 2, 1]), texts, strict=True)]
+    put(dataset, 1, shown)
+    done = run("harvester", "export", "--output", dataset.root)
+    rows = list(csv.DictReader(io.StringIO(done.out)))
+    assert [r["title"] for r in rows] == ["'=1+1", '\'+"x", y', "'-2", "'@a", "plain, with a comma"]
+    assert rows[0]["published"] == "2011-01-06T00:00:00"
+    assert rows[0]["missing_since"] == ""
+    target = tmp_path / "rows.jsonl"
+    order = (
+        "harvester",
+        "export",
+        "test",
+        "--to",
+        "jsonl",
+        "--file",
+        target,
+        "--output",
+        dataset.root,
+    )
+    assert run(*order).code == 0
+    told = [json.loads(line) for line in target.read_text("utf-8").splitlines()]
+    assert [t["title"] for t in told] == texts
+    assert told[0]["urls"] == ["https://example.org/news/5"]
+    assert run(*order).code == 64, "nothing is overwritten"
+    assert run("harvester", "export", "--to", "xml", "--output", dataset.root).code == 64
 
 
 # ------------------------------------------------------------------ faults

@@ -34,7 +34,7 @@ def test_every_command_and_option_stands_in_the_readme(run, command) -> None:
 def test_no_command_is_left_out(run) -> None:
     commands = run("harvester", "--help").out.partition("Commands:")[2]
     listed = re.findall(r"^  ([a-z]+)  ", commands, re.MULTILINE)
-    assert {"crawl", "replay", "check", "diff", "sources", "peek", "demo"} == set(listed)
+    assert {"crawl", "replay", "check", "diff", "export", "sources", "peek", "demo"} == set(listed)
 
 
 def test_contract_and_dictionary_are_made_from_the_columns() -> None:

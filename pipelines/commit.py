@@ -76,7 +76,7 @@ class Staging:
         """Bring what was committed to its end, and forget what was not."""
         try:
             note = json.loads((self._base / _NOTE).read_bytes())
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError):  # a note that cannot be read commits nothing
             self._forget()
             return
         for path, files in note["folders"].items():
@@ -100,7 +100,9 @@ class Staging:
         if not here.exists():
             staged.rename(here)
         elif not _exchange(staged, here):
-            here.rename(self._base / "old")  # for a moment there is neither
+            old = self._base / "old" / path
+            old.parent.mkdir(parents=True, exist_ok=True)
+            here.rename(old)  # for a moment there is neither
             staged.rename(here)
         sync(here.parent)
 

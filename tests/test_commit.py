@@ -313,6 +313,15 @@ def test_after_a_fault_at_any_step_the_tables_are_old_or_new(
     assert stop > 15, "the commit has more steps than that"
 
 
+def test_where_folders_cannot_trade_places_one_follows_the_other(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(commit, "_exchange", lambda one, other: False)
+    dataset = Dataset(tmp_path)
+    put(dataset, 1, listing(1, [3, 2, 1]))
+    put(dataset, 2, listing(2, [4, 3, 2], frozenset([2])))
+    assert len(dataset.read()) == 4
+    assert [f for f in check(dataset, "test") if "archive" not in str(f)] == []
+
+
 def test_every_flipped_bit_is_named(tmp_path) -> None:
     dataset = Dataset(tmp_path)
     put(dataset, 1, listing(1, list(range(40, 0, -1))))

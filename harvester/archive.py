@@ -29,10 +29,10 @@ from urllib.parse import urlsplit, urlunsplit
 from fastwarc.stream_io import GzipWriter
 from fastwarc.warc import ArchiveIterator, WarcRecord, WarcRecordType
 
+from pipelines.dataset import ARCHIVE_SUFFIX
 from pipelines.run import Run, Scope, next_run_id, run_started
 from pipelines.version import VERSION
 
-SUFFIX: Final = ".warc.gz"
 _GZIP_MEMBER: Final = b"\x1f\x8b\x08"
 _ROLE: Final = "Harvester-Role"
 _LISTING: Final = "listing"
@@ -88,7 +88,7 @@ class ArchiveWriter:
     """Appends one run's exchanges to its file, which it creates with the first of them."""
 
     def __init__(self, folder: Path, run: Run, user_agent: str) -> None:
-        self._path = folder / f"{run.run_id}{SUFFIX}"
+        self._path = folder / f"{run.run_id}{ARCHIVE_SUFFIX}"
         self._run = run
         self._user_agent = user_agent
         self._file: io.FileIO | None = None

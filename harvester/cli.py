@@ -111,7 +111,7 @@ def replay(
     as_json: Json = False,
 ) -> int:
     """Rebuild the data set from the archive, without the network."""
-    from harvester.archive import SUFFIX, read_run
+    from harvester.archive import read_run
     from harvester.crawl import Exit, failed, judge, project_settings, sources, worst
     from harvester.crawl import Outcome as Result
     from harvester.replay import replay as rebuild
@@ -144,8 +144,7 @@ def replay(
         )
     if not warc:
         for source in chosen:
-            found = sorted(kept.archive_folder(source).glob(f"{run or '*'}{SUFFIX}"))
-            if found:
+            if found := kept.archive_files(source, run or "*"):
                 files[source] = found
     # The whole archive says what the rows are; a part of it can only add to them.
     whole = not (warc or run or since or until)
@@ -186,13 +185,11 @@ def check(
     output: Output = None,
 ) -> int:
     """Hold every file of the data set against what was written; name what is damaged."""
-    from harvester.archive import SUFFIX
     from harvester.crawl import Exit, project_settings, sources
     from harvester.demo import MARK, note_is_whole
-    from harvester.replay import replay as rebuild
+    from harvester.replay import repair as rebuild
     from pipelines.check import check as look
     from pipelines.dataset import CannotCreate, Dataset
-    from pipelines.ledger import set_damaged_aside
 
     settings = project_settings(output)
     known = sources(settings)
@@ -208,13 +205,10 @@ def check(
             with suppress(CannotCreate):  # a copy that cannot be written can still be checked
                 held.enter_context(dataset.lock(source))
             findings = list(look(dataset, source))
-            if findings and repair:
-                set_damaged_aside(dataset, source)
         for finding in findings:
             complain(f"{source}: {finding}")
         if findings and repair:
-            files = sorted(dataset.archive_folder(source).glob(f"*{SUFFIX}"))
-            report = rebuild(dataset, known[source](), settings, files, rebuild=True, repair=True)
+            report = rebuild(dataset, known[source](), settings)
             findings = list(look(dataset, source))
             what = "; what is left:" if findings else ""
             complain(f"{source}: rebuilt, {report.rows} rows{what}")

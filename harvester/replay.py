@@ -20,11 +20,11 @@ from scrapy.http import Headers, Request, Response
 from scrapy.settings import BaseSettings
 from scrapy.signalmanager import SignalManager
 
-from harvester.archive import SUFFIX, Answer, Damage, read_archive, read_run, set_torn_tail_aside
+from harvester.archive import Answer, Damage, read_archive, read_run, set_torn_tail_aside
 from harvester.page import Page
 from harvester.spider import Evidence, ListingSpider
 from pipelines import ledger
-from pipelines.dataset import Dataset
+from pipelines.dataset import ARCHIVE_SUFFIX, Dataset
 from pipelines.entry import Sighting
 from pipelines.identity import host_of
 from pipelines.ledger import Course, Failure, Fault, PageSeen, Stop
@@ -106,13 +106,13 @@ def replay(
     since: date | None = None,
     until: date | None = None,
     rebuild: bool = False,
-    repair: bool = False,
+    anyway: bool = False,
 ) -> Report:
     """Publish what a source's archive files hold into ``dataset``, oldest run first, as one run.
 
     A window given here takes the place of the windows that the runs were asked for.  ``rebuild`` says
     that these are all archive files of the source; if they can be read whole, rows are made anew, with
-    ``repair`` in any case.
+    ``anyway`` in any case, and from damaged tables only what can be read is kept.
     """
     window = Scope(since=since, until=until) if since or until else None
     with dataset.lock(spider.name):
@@ -136,15 +136,24 @@ def replay(
             (sighting for r in runs for sighting in r.sightings),
             course,
             archived={r.run.run_id: (r.run, r.course) for r in runs},
-            rebuild=repair or (rebuild and not course.failures),
-            repair=repair,
+            rebuild=anyway or (rebuild and not course.failures),
+            repair=anyway,
         )
+
+
+def repair(dataset: Dataset, spider: ListingSpider, settings: BaseSettings) -> Report:
+    """Make the tables of a source anew from its archive, whatever they hold; keep what can be read."""
+    with dataset.lock(spider.name):
+        ledger.set_damaged_aside(dataset, spider.name)
+    return replay(dataset, spider, settings, dataset.archive_files(spider.name), anyway=True)
 
 
 def unpublished(dataset: Dataset, source: str) -> list[Path]:
     """The archive files of runs that have no ledger: their process died before the end."""
-    files = sorted(dataset.archive_folder(source).glob(f"*{SUFFIX}"))
-    return [path for path in files if not ledger.exists(dataset, path.name.removesuffix(SUFFIX))]
+    files = dataset.archive_files(source)
+    return [
+        path for path in files if not ledger.exists(dataset, path.name.removesuffix(ARCHIVE_SUFFIX))
+    ]
 
 
 def recover(dataset: Dataset, spider: ListingSpider, settings: BaseSettings) -> list[Failure]:
@@ -159,7 +168,7 @@ def recover(dataset: Dataset, spider: ListingSpider, settings: BaseSettings) -> 
             torn = set_torn_tail_aside(path)
             found = read_archived_run(dataset, spider, settings, path)
             # A file that was torn before it named its run still has its run's name.
-            run = replace(found.run, run_id=path.name.removesuffix(SUFFIX), mode="recovery")
+            run = replace(found.run, run_id=path.name.removesuffix(ARCHIVE_SUFFIX), mode="recovery")
             sightings = [replace(s, run_id=run.run_id) for s in found.sightings]
             failures += found.course.failures
             if any(failure.fault is Fault.BUG for failure in found.course.failures):

@@ -7,10 +7,9 @@ against each other.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -70,20 +69,20 @@ def _ledgers(dataset: Dataset, source: str) -> Iterator[Finding]:
             told = ledger.read(path)
         except DatasetError as error:
             yield Finding(path, _reason(error))
-            proven.add(f"{run_id}.warc.gz")
+            proven.update(dataset.archive_files(source, run_id))
             continue
         counts = dict(told["counts"])
         if counts.pop("entries") != sum(counts.values()):
             yield Finding(path, "its counts do not add up")
         if proof := told["archive"]:
             archived = dataset.root / proof["file"]
-            proven.add(archived.name)
+            proven.add(archived)
             if not archived.exists():
                 yield Finding(archived, "the archive file is missing")
-            elif _digest(archived) != proof["sha256"]:
+            elif asdict(ledger.proof_of(dataset, archived)) != proof:
                 yield Finding(archived, "it is not what was fetched")
-    for path in sorted(dataset.archive_folder(source).glob("*.warc.gz")):
-        if path.name not in proven:
+    for path in dataset.archive_files(source):
+        if path not in proven:
             yield Finding(path, "no ledger tells of it; the next run publishes it")
 
 
@@ -109,11 +108,6 @@ def _agreement(dataset: Dataset, source: str, manifest: Manifest) -> Iterator[Fi
     for name in sorted({row.warc_file for row in rows} | {v.warc_file for v in versions}):
         if not (dataset.root / name).exists():
             yield Finding(dataset.root / name, "the archive file that proves rows is missing")
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _reason(error: DatasetError) -> str:

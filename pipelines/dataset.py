@@ -20,12 +20,12 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from filelock import FileLock, Timeout
 
 from pipelines.commit import Staging, staging
-from pipelines.entry import PARTITION, Record, Version, row_order
+from pipelines.entry import PARTITION, Record, Version, row_order, version_order
 from pipelines.known import ENTRIES, REVISIONS
 from pipelines.run import SOURCE_NAME
 from pipelines.sealed import seal, unseal
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 Row = TypeVar("Row")
 
+ARCHIVE_SUFFIX: Final = ".warc.gz"
 TABLES: Final[tuple[Table[Any], ...]] = (REVISIONS, ENTRIES)
 
 
@@ -69,17 +70,23 @@ class Manifest:
     tables: Mapping[str, tuple[Part, ...]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """What a commit changes in the tables of a source, by the place of each row."""
+@dataclass(frozen=True, slots=True)
+class Change(Generic[Row]):
+    """What a commit changes in one table of a source: rows by their places, and rows to add.
 
-    changed: Mapping[Place, Record] = field(default_factory=dict)
-    new: Sequence[Record] = ()
-    changed_versions: Mapping[Place, Version] = field(default_factory=dict)
-    new_versions: Sequence[Version] = ()
+    Where ``stored`` is empty, the table holds the new rows alone afterwards.
+    """
+
+    stored: Stored[Row]
+    changed: Mapping[Place, Row] = field(default_factory=dict)
+    new: Sequence[Row] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.changed or self.new or self.changed_versions or self.new_versions)
+        return bool(self.changed or self.new)
+
+    def stage(self, stage: Staging) -> tuple[Part, ...]:
+        """Prepare the table as it is to be; its parts."""
+        return self.stored.stage(stage, self.changed, self.new)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +102,10 @@ class Dataset:
     def archive_folder(self, source: str) -> Path:
         """Where the archive of one source lies."""
         return self.root / "archive" / _checked(source)
+
+    def archive_files(self, source: str, run_id: str = "*") -> list[Path]:
+        """The archive files of one source, or that of one run, the oldest first."""
+        return sorted(self.archive_folder(source).glob(f"{run_id}{ARCHIVE_SUFFIX}"))
 
     def manifest_file(self, source: str) -> Path:
         """Where the manifest of one source lies."""
@@ -152,8 +163,7 @@ class Dataset:
 
     def versions(self, source: str) -> list[Version]:
         """All versions of the entries of one source.  Raises ``Damaged``."""
-        rows = self.stored(REVISIONS, source).all()
-        return sorted(rows, key=lambda v: (v.entry_id, v.revision))
+        return sorted(self.stored(REVISIONS, source).all(), key=version_order)
 
     def salvage(self, table: Table[Row], source: str) -> list[Row]:
         """The rows of a table that can still be trusted, whatever its manifest says."""
@@ -162,36 +172,25 @@ class Dataset:
     def commit(
         self,
         source: str,
-        change: Change,
+        changes: tuple[Change[Version], Change[Record]],
         run_id: str,
         files: Mapping[str, bytes],
-        *,
-        anew: bool = False,
     ) -> None:
         """Change the tables of a source and write some files (ledgers), all or nothing.
 
-        With ``anew`` the new rows are all that the tables hold afterwards.  The caller holds the lock.
+        The caller holds the lock.
         """
-        manifest = self.manifest(source) if not anew else Manifest(source=source)
+        tables: dict[str, tuple[Part, ...]] = {}
         with staging(self.root, source) as stage:
             for name, data in files.items():
                 stage.file(name, data)
-            if not change:
-                return
-            tables: dict[str, tuple[Part, ...]] = {}
-            rows: tuple[tuple[Table[Any], Mapping[Place, Any], Sequence[Any]], ...] = (
-                (REVISIONS, change.changed_versions, change.new_versions),
-                (ENTRIES, change.changed, change.new),
-            )
-            for table, changed, new in rows:
-                parts = manifest.tables.get(table.name, ())
-                stored: Stored[Any] = Stored(self.root, table, source, parts)
-                tables[table.name] = stored.stage(stage, changed, new)
-            manifest = Manifest(source=source, run_id=run_id, tables=tables)
-            stage.file(_manifest_name(source), seal(asdict(manifest)))
-        for table in TABLES:
-            swept: Stored[Any] = Stored(self.root, table, source, manifest.tables[table.name])
-            swept.sweep()
+            if any(changes):
+                for change in changes:
+                    tables[change.stored.table.name] = change.stage(stage)
+                manifest = Manifest(source=source, run_id=run_id, tables=tables)
+                stage.file(_manifest_name(source), seal(asdict(manifest)))
+        for change in changes if tables else ():
+            change.stored.sweep(tables[change.stored.table.name])
 
     def versions_of(self, entry_id: str) -> list[Version]:
         """All versions of one entry, the first one first; none when it is not known."""
@@ -199,7 +198,7 @@ class Dataset:
         for source in self.sources():
             rows = self.stored(REVISIONS, source).find([key("id", entry_id)]).values()
             found += [row for row in rows if row.entry_id == entry_id]
-        return sorted(found, key=lambda version: version.revision)
+        return sorted(found, key=version_order)
 
     def read(self, table: str = ENTRIES.name, new_since: datetime | None = None) -> pd.DataFrame:
         """A whole table as a pandas frame, ``source`` a column like the others.

@@ -139,6 +139,11 @@ def row_order(row: Record) -> tuple[datetime, str, int, str]:
     return (row.first_seen, row.page_url, row.position, row.entry_id)
 
 
+def version_order(version: Version) -> tuple[str, int]:
+    """The order of versions: those of an entry follow each other."""
+    return (version.entry_id, version.revision)
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """A column of the ``entries`` table; ``type`` is one of the six shapes that the table knows."""

@@ -104,8 +104,7 @@ def address_key(url: str, own_hosts: frozenset[str]) -> str:
 
 def path_key(url: str) -> str:
     """The address key of a canonical address on a host of the source, whichever that is."""
-    host = url.partition("://")[2].partition("/")[0].removeprefix("www.")
-    return address_key(url, frozenset([host]))
+    return address_key(url, frozenset([host_of(url)]))
 
 
 def leads_inward(url: str, page_url: str) -> bool:

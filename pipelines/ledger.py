@@ -130,9 +130,13 @@ def set_damaged_aside(dataset: Dataset, source: str) -> None:
 
 def archive_proof(dataset: Dataset, source: str, run_id: str) -> FileProof | None:
     """What proves a run's archive file, ``None`` where it fetched nothing."""
-    path = dataset.archive_folder(source) / f"{run_id}.warc.gz"
-    if not path.exists():
-        return None
+    for path in dataset.archive_files(source, run_id):
+        return proof_of(dataset, path)
+    return None
+
+
+def proof_of(dataset: Dataset, path: Path) -> FileProof:
+    """A file of the data set as it is now."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     name = path.relative_to(dataset.root).as_posix()

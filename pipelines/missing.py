@@ -56,7 +56,7 @@ def gone(
             and _day(row) is not None
             and row.run_id < run_id
             and _form(row.page_url) in listing
-            and scope.covers(_dated(row))
+            and scope.covers(row)
         ]
         # Where more is gone than is left, the page has changed, not the listing.
         if len(absent) <= sum(day > oldest for day in days):
@@ -99,10 +99,6 @@ def _day(entry: Entry | Record) -> date | None:
     if entry.published is None or entry.published_precision not in _DAYS:
         return None
     return entry.published.date()
-
-
-def _dated(row: Record) -> Entry:
-    return Entry(published=row.published, published_precision=row.published_precision)
 
 
 def _form(url: str) -> str:

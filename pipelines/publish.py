@@ -19,7 +19,7 @@ from typing import Any
 from pipelines import ledger
 from pipelines.dataset import Change, Dataset, ledger_name
 from pipelines.dedupe import Decision, Judge, Verdict, decide
-from pipelines.entry import Record, Rejected, Sighting, Version, row_order
+from pipelines.entry import Record, Rejected, Sighting, Version, row_order, version_order
 from pipelines.known import ENTRIES, REVISIONS, Known
 from pipelines.ledger import Counts, Course, Ledger
 from pipelines.missing import gone
@@ -28,6 +28,8 @@ from pipelines.revisions import changed_versions
 from pipelines.run import Run
 from pipelines.table import Stored, key
 from pipelines.version import VERSION
+
+Changes = tuple[Change[Version], Change[Record]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +64,10 @@ def publish(
     refused = [item for item in normal if isinstance(item, Rejected)]
     seen = [item for item in normal if isinstance(item, Sighting)]
     runs = {s.run_id: (run, course) for s in seen} | dict(archived or {})
-    parts = () if rebuild else dataset.manifest(run.source).tables.get(ENTRIES.name, ())
-    stored = Stored(dataset.root, ENTRIES, run.source, parts)
+    if rebuild:  # what is stored is not asked: it may be wrong, or damaged
+        stored = Stored(dataset.root, ENTRIES, run.source, ())
+    else:
+        stored = dataset.stored(ENTRIES, run.source)
     known = Known(stored)
     rows = [] if rebuild else known.look_up(seen)
 
@@ -82,10 +86,10 @@ def publish(
     decisions = [*refused, *outcome.decisions]
     taken = [d for d in outcome.decisions if isinstance(d, Decision)]
     if rebuild:
-        change, total = _rebuilt(dataset, run.source, outcome.rows, taken, repair)
+        changes, total = _rebuilt(dataset, run.source, outcome.rows, taken, repair)
     else:
-        change = _merged(dataset, run.source, known, outcome.rows, taken)
-        total = stored.rows + len(change.new)
+        changes = _merged(dataset, run.source, stored, known, outcome.rows, taken)
+        total = stored.rows + len(changes[1].new)
     files = {}
     for run_id, (archived_run, archived_course) in (archived or {}).items():
         if rebuild and not ledger.exists(dataset, run_id):
@@ -94,7 +98,7 @@ def publish(
             files[ledger_name(run_id)] = ledger.as_bytes(told)
     told = _ledger(dataset, run, course, decisions, total, tuple(archived or ()))
     files[ledger_name(run.run_id)] = ledger.as_bytes(told)
-    dataset.commit(run.source, change, run.run_id, files, anew=rebuild)
+    dataset.commit(run.source, changes, run.run_id, files)
     return Report(
         run=run, course=course, counts=_count(decisions), rows=total, decisions=tuple(decisions)
     )
@@ -103,28 +107,34 @@ def publish(
 def _merged(
     dataset: Dataset,
     source: str,
+    stored: Stored[Record],
     known: Known,
     rows: Mapping[str, Record],
     decisions: Sequence[Decision],
-) -> Change:
+) -> Changes:
     """What a run changes: rows that are not as they were, and their versions."""
-    changed = {
-        known.places[name]: rows[name] for name, row in known.rows.items() if rows[name] != row
-    }
-    new = [row for name, row in rows.items() if name not in known.rows]
     names = {name for name, row in known.rows.items() if rows[name] != row}
-    stored = dataset.stored(REVISIONS, source)
+    new = [row for name, row in rows.items() if name not in known.rows]
+    stored_versions = dataset.stored(REVISIONS, source)
     keys = (key("version", name, known.rows[name].revision) for name in names)
-    places = {(v.entry_id, v.revision): (place, v) for place, v in stored.find(keys).items()}
+    places = {
+        (v.entry_id, v.revision): (place, v) for place, v in stored_versions.find(keys).items()
+    }
     versions = changed_versions(
         (d for d in decisions if d.record.entry_id not in known.rows or d.record.entry_id in names),
         {name: version for name, (_, version) in places.items()},
     )
-    return Change(
-        changed=changed,
-        new=sorted(new, key=row_order),
-        changed_versions={places[n][0]: v for n, v in versions.items() if n in places},
-        new_versions=[v for n, v in versions.items() if n not in places],
+    return (
+        Change(
+            stored_versions,
+            changed={places[n][0]: v for n, v in versions.items() if n in places},
+            new=[v for n, v in versions.items() if n not in places],
+        ),
+        Change(
+            stored,
+            changed={known.places[name]: rows[name] for name in names},
+            new=sorted(new, key=row_order),
+        ),
     )
 
 
@@ -134,7 +144,7 @@ def _rebuilt(
     rows: Mapping[str, Record],
     decisions: Sequence[Decision],
     repair: bool,
-) -> tuple[Change, int]:
+) -> tuple[Changes, int]:
     """All rows and versions anew; what was not found again stays as it was: nothing is taken back."""
     if repair:
         old, old_versions = dataset.salvage(ENTRIES, source), dataset.salvage(REVISIONS, source)
@@ -145,13 +155,12 @@ def _rebuilt(
     versions = list(changed_versions(decisions, {}).values())
     kept_versions = {(v.entry_id, v.revision): v for v in old_versions if v.entry_id not in rows}
     versions += kept_versions.values()
-    if not repair and every == old and _sorted(versions) == old_versions:
-        return Change(), len(every)
-    return Change(new=every, new_versions=_sorted(versions)), len(every)
-
-
-def _sorted(versions: Sequence[Version]) -> list[Version]:
-    return sorted(versions, key=lambda v: (v.entry_id, v.revision))
+    versions.sort(key=version_order)
+    same = not repair and every == old and versions == old_versions
+    return (
+        Change(Stored(dataset.root, REVISIONS, source, ()), new=() if same else versions),
+        Change(Stored(dataset.root, ENTRIES, source, ()), new=() if same else every),
+    ), len(every)
 
 
 def _ledger(

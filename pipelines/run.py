@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Final, Literal
 
-from pipelines.entry import Entry
+from pipelines.entry import Entry, Record
 
 SOURCE_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 _STAMP: Final = "%Y%m%dT%H%M%SZ"
@@ -34,7 +34,7 @@ class Scope:
     max_pages: int | None = None
     full: bool = False
 
-    def covers(self, entry: Entry) -> bool:
+    def covers(self, entry: Entry | Record) -> bool:
         """Whether the window admits an entry.  One without a readable date is never left out."""
         if entry.published is None:
             return True

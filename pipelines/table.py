@@ -89,7 +89,7 @@ class Stored(Generic[Row]):
     def __init__(self, root: Path, table: Table[Row], source: str, parts: Sequence[Part]) -> None:
         self.parts = tuple(parts)
         self._root = root
-        self._table = table
+        self.table = table
         self._source = source
         self._read: dict[int, pa.Table] = {}
 
@@ -139,13 +139,13 @@ class Stored(Generic[Row]):
         for place, row in changed.items():
             by_part[place.part][place.row] = row
         rest = list(new)
-        folder = change.folder(self._table.folder(self._source))
+        folder = change.folder(self.table.folder(self._source))
         parts = list(self.parts)
         last = len(parts) - 1
         if rest and parts and parts[last].rows < FULL:
             by_part[last]  # it takes the first of the new rows
         kept = [part.file for n, part in enumerate(parts) if n not in by_part]
-        change.keep(self._table.folder(self._source), kept)
+        change.keep(self.table.folder(self._source), kept)
         for n, rows in sorted(by_part.items()):
             base = self._arrow(n)
             room = FULL - base.num_rows if n == last else 0
@@ -168,11 +168,11 @@ class Stored(Generic[Row]):
     # -------------------------------------------------------------- files
     def path(self, part: Part) -> Path:
         """Where a part lies."""
-        return self._root / self._table.folder(self._source) / part.file
+        return self._root / self.table.folder(self._source) / part.file
 
     def _arrow(self, n: int) -> pa.Table:
         if n not in self._read:
-            self._read[n] = read_part(self.path(self.parts[n]), self.parts[n], self._table)
+            self._read[n] = read_part(self.path(self.parts[n]), self.parts[n], self.table)
         return self._read[n]
 
     def _rows(self, n: int) -> list[Row]:
@@ -183,14 +183,14 @@ class Stored(Generic[Row]):
         return zip((Place(n, row) for row in rows), made, strict=True)
 
     def _made(self, table: pa.Table) -> list[Row]:
-        return list(made(table, self._table, self._source))
+        return list(made(table, self.table, self._source))
 
     def _as_arrow(self, rows: Sequence[Row]) -> pa.Table:
         import pyarrow as pa
 
-        names = [column.name for column in self._table.columns]
+        names = [column.name for column in self.table.columns]
         columns = zip(*map(attrgetter(*names), rows), strict=True) if rows else [()] * len(names)
-        return pa.table(dict(zip(names, columns, strict=True)), schema=schema(self._table))
+        return pa.table(dict(zip(names, columns, strict=True)), schema=schema(self.table))
 
     def _written(self, folder: Path, n: int, table: pa.Table) -> Part:
         import pyarrow.compute as pc
@@ -228,7 +228,7 @@ class Stored(Generic[Row]):
 
     def index_path(self, part: Part) -> Path:
         """Where the index of a part lies."""
-        folder = self._root / ".index" / self._table.folder(self._source)
+        folder = self._root / ".index" / self.table.folder(self._source)
         return folder / part.file.replace(".parquet", ".keys")
 
     def _reindex(
@@ -253,7 +253,7 @@ class Stored(Generic[Row]):
         import numpy as np
 
         pairs = sorted(
-            {(k, number) for number, row in enumerate(rows, start) for k in self._table.keys(row)}
+            {(k, number) for number, row in enumerate(rows, start) for k in self.table.keys(row)}
         )
         keys = np.fromiter((k for k, _ in pairs), dtype=np.uint64, count=len(pairs))
         return keys, np.fromiter((n for _, n in pairs), dtype=np.uint32, count=len(pairs))
@@ -270,12 +270,12 @@ class Stored(Generic[Row]):
         except OSError:
             path.unlink(missing_ok=True)
 
-    def sweep(self) -> None:
-        """Remove the indices of parts that are no more."""
-        folder = self._root / ".index" / self._table.folder(self._source)
-        mine = {self.index_path(part).name for part in self.parts}
+    def sweep(self, parts: Sequence[Part]) -> None:
+        """Remove the indices of all but these parts."""
+        folder = self._root / ".index" / self.table.folder(self._source)
+        stays = {self.index_path(part).name for part in parts}
         for path in folder.glob("*.keys"):
-            if path.name not in mine:
+            if path.name not in stays:
                 path.unlink(missing_ok=True)
 
 

@@ -211,7 +211,7 @@ def _run(page: Outline, leaders: Sequence[int]) -> Group:
         following = leaders[place + 1] if place + 1 < len(leaders) else -1
         if following >= 0 and page.parent[following] == parent:
             stop, last = following, page.leaves[following]
-            longest = max(longest, len(_siblings(page, leader, stop)))
+            longest = max(longest, len(siblings(page, leader, stop)))
         else:
             stop, last = page.end[parent], page.until[parent]
             open_ended.append(place)
@@ -220,14 +220,14 @@ def _run(page: Outline, leaders: Sequence[int]) -> Group:
     # others at most.
     for place in open_ended:
         span = spans[place]
-        siblings = _siblings(page, span.start, span.stop)
-        if 0 < longest < len(siblings):
-            stop = siblings[longest]
+        run = siblings(page, span.start, span.stop)
+        if 0 < longest < len(run):
+            stop = run[longest]
             spans[place] = Span(span.start, stop, span.first, page.leaves[stop])
     return Group(tuple(spans), flat=True)
 
 
-def _siblings(page: Outline, start: int, stop: int) -> list[int]:
+def siblings(page: Outline, start: int, stop: int) -> list[int]:
     """The elements of a run that stand next to each other."""
     found = []
     while start < stop:

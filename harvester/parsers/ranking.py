@@ -14,7 +14,7 @@ from itertools import pairwise
 from math import exp
 from typing import Any, Final
 
-from harvester.parsers.candidates import Group, group_of
+from harvester.parsers.candidates import Group, group_of, siblings
 from harvester.parsers.columns import Places, column_of, columns, filled
 from harvester.parsers.features import Sheet, sheet
 from harvester.parsers.judgement import describe_group, glance, weight
@@ -224,13 +224,8 @@ def _tails(page: Outline, group: Group) -> list[list[int]]:
     tails = []
     for a, b in pairwise(group.spans):
         if page.parent[a.start] == page.parent[b.start]:
-            number = page.end[a.start]
-            tail = []
-            while number < b.start:
-                if _prints(page, number):
-                    tail.append(number)
-                number = page.end[number]
-            tails.append(tail)
+            between = siblings(page, page.end[a.start], b.start)
+            tails.append([number for number in between if _prints(page, number)])
     return tails
 
 

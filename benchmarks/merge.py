@@ -23,6 +23,7 @@ from pipelines.publish import publish
 from pipelines.run import Run, next_run_id
 
 NEW = 200
+PAGE = 100  # entries of one listing page
 SIZES = (1_000, 100_000)
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -38,9 +39,9 @@ def sightings(run: Run, first: int, count: int) -> list[Sighting]:
             published_precision="minute",
             source=run.source,
             language="en",
-            page_url="https://example.org/news/",
-            position=position,
-            fetched_at=run.started,
+            page_url=f"https://example.org/news/?page={position // PAGE}",
+            position=position % PAGE,
+            fetched_at=run.started + timedelta(seconds=position // PAGE),
             run_id=run.run_id,
             warc_file=f"archive/test/{run.run_id}.warc.gz",
             warc_record_id=f"<urn:uuid:{run.run_id}>",

@@ -189,7 +189,10 @@ def check(
     from harvester.demo import MARK, note_is_whole
     from harvester.replay import repair as rebuild
     from pipelines.check import check as look
+    from pipelines.check import check_stories
     from pipelines.dataset import CannotCreate, Dataset
+    from pipelines.publish import retell
+    from pipelines.storybook import ALL, Storybook
 
     settings = project_settings(output)
     known = sources(settings)
@@ -216,6 +219,19 @@ def check(
                 complain(f"{source}: {finding}")
         if findings:
             worst = Exit.DATA
+    with ExitStack() as held:
+        book = Storybook(dataset)
+        with suppress(CannotCreate):
+            held.enter_context(book.own.lock(ALL, wait=True))
+        findings = list(check_stories(dataset))
+        for finding in findings:
+            complain(str(finding))
+        if findings:
+            worst = Exit.DATA
+            if repair:
+                book.discard()
+    if repair:
+        retell(dataset, dataset.sources())
     return worst
 
 

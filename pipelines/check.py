@@ -8,14 +8,17 @@ against each other.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from pipelines import ledger
 from pipelines.dataset import TABLES, Dataset, Manifest
-from pipelines.table import DatasetError, Stored, index_is_whole, read_part
+from pipelines.sealed import unseal
+from pipelines.stories import STORIES
+from pipelines.storybook import ALL, Storybook
+from pipelines.table import DatasetError, Stored, Table, index_is_whole, read_part
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +40,35 @@ def check(dataset: Dataset, source: str) -> Iterator[Finding]:
     except DatasetError as error:
         yield Finding(dataset.manifest_file(source), _reason(error))
         return
-    whole = True
-    for table in TABLES:
-        stored: Stored[Any] = Stored(
-            dataset.root, table, source, manifest.tables.get(table.name, ())
-        )
+    damage = list(_tables(dataset, manifest, TABLES))
+    yield from damage
+    if not damage:
+        yield from _agreement(dataset, source, manifest)
+
+
+def check_stories(dataset: Dataset) -> Iterator[Finding]:
+    """What is wrong with the book of stories, which belongs to all sources."""
+    book = Storybook(dataset)
+    for path in book.marks():
+        try:
+            unseal(path.read_bytes())
+        except ValueError as error:
+            yield Finding(path, str(error))
+    try:
+        manifest = book.own.manifest(ALL)
+    except DatasetError as error:
+        yield Finding(book.own.manifest_file(ALL), _reason(error))
+        return
+    yield from _tables(book.own, manifest, [STORIES])
+
+
+def _tables(
+    dataset: Dataset, manifest: Manifest, tables: Sequence[Table[Any]]
+) -> Iterator[Finding]:
+    """Every file of some tables, and those that do not belong there."""
+    source = manifest.source
+    for table in tables:
+        stored = Stored(dataset.root, table, source, manifest.tables.get(table.name, ()))
         folder = dataset.root / table.folder(source)
         listed = {part.file for part in stored.parts}
         for path in sorted(folder.iterdir() if folder.exists() else ()):
@@ -51,13 +78,10 @@ def check(dataset: Dataset, source: str) -> Iterator[Finding]:
             try:
                 read_part(stored.path(part), part, table)
             except DatasetError as error:
-                whole = False
                 yield Finding(stored.path(part), _reason(error))
             index = stored.index_path(part)
             if index.exists() and not index_is_whole(index.read_bytes()):
                 yield Finding(index, "a damaged index; the next run makes it anew")
-    if whole:
-        yield from _agreement(dataset, source, manifest)
 
 
 def _ledgers(dataset: Dataset, source: str) -> Iterator[Finding]:

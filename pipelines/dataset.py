@@ -112,15 +112,16 @@ class Dataset:
         return self.root / _manifest_name(source)
 
     @contextmanager
-    def lock(self, source: str) -> Iterator[None]:
+    def lock(self, source: str, *, wait: bool = False) -> Iterator[None]:
         """Hold the source, be sure that its output can be written, and end what a dead run began.
 
-        The lock is the kernel's: it goes with its process, however that ends.
+        The lock is the kernel's: it goes with its process, however that ends.  Raises ``Locked`` when
+        another process has it, unless told to ``wait``.
         """
         try:
             folder = self.root / ".lock"
             folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(folder / _checked(source), timeout=0)
+            lock = FileLock(folder / _checked(source), timeout=-1 if wait else 0)
             lock.acquire()
         except Timeout:
             raise Locked(f"{source}: another process is working on it in {self.root}") from None
@@ -172,7 +173,7 @@ class Dataset:
     def commit(
         self,
         source: str,
-        changes: tuple[Change[Version], Change[Record]],
+        changes: Sequence[Change[Any]],
         run_id: str,
         files: Mapping[str, bytes],
     ) -> None:
@@ -180,6 +181,8 @@ class Dataset:
 
         The caller holds the lock.
         """
+        if not files and not any(changes):
+            return
         tables: dict[str, tuple[Part, ...]] = {}
         with staging(self.root, source) as stage:
             for name, data in files.items():

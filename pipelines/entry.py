@@ -168,7 +168,7 @@ COLUMNS: Final = (
     Column("teaser", "string", True, "without its cut mark"),
     Column("teaser_truncated", "boolean", False, "the source cut the teaser"),
     Column("language", "string", True, "BCP 47 tag of the listing"),
-    Column("story_id", "string", False, "shared by near-duplicates, across sources too"),
+    Column("story_id", "string", False, "the entry that told the story first, across sources too"),
     Column("repeats", "integer", False, "most copies of it on one listing page"),
     Column("revision", "integer", False, "1 for an entry never edited"),
     Column("first_seen", "instant", False, "when a fetched page first showed it"),

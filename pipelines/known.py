@@ -40,7 +40,7 @@ class Known:
     """The rows of one source that have been looked up so far, and where each lies."""
 
     def __init__(self, stored: Stored[Record]) -> None:
-        self._stored = stored
+        self.stored = stored
         self._uses: Counter[str] = Counter()
         self.places: dict[str, Place] = {}
         self.rows: dict[str, Record] = {}
@@ -88,4 +88,4 @@ class Known:
         return fresh
 
     def _fetch(self, keys: Iterable[int]) -> list[Record]:
-        return self.add(self._stored.find(keys).items())
+        return self.add(self.stored.find(keys).items())

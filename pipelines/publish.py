@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from pipelines import ledger
-from pipelines.dataset import Change, Dataset, ledger_name
+from pipelines.dataset import Change, Dataset, Locked, ledger_name
 from pipelines.dedupe import Decision, Judge, Verdict, decide
 from pipelines.entry import Record, Rejected, Sighting, Version, row_order, version_order
 from pipelines.known import ENTRIES, REVISIONS, Known
@@ -26,7 +27,9 @@ from pipelines.missing import gone
 from pipelines.normalize import normalize
 from pipelines.revisions import changed_versions
 from pipelines.run import Run
-from pipelines.table import Stored, key
+from pipelines.stories import member_of
+from pipelines.storybook import Storybook
+from pipelines.table import Place, Stored, key
 from pipelines.version import VERSION
 
 Changes = tuple[Change[Version], Change[Record]]
@@ -85,20 +88,24 @@ def publish(
     outcome = decide(seen, rows, hosts, mark_missing)
     decisions = [*refused, *outcome.decisions]
     taken = [d for d in outcome.decisions if isinstance(d, Decision)]
-    if rebuild:
-        changes, total = _rebuilt(dataset, run.source, outcome.rows, taken, repair)
-    else:
-        changes = _merged(dataset, run.source, stored, known, outcome.rows, taken)
-        total = stored.rows + len(changes[1].new)
-    files = {}
-    for run_id, (archived_run, archived_course) in (archived or {}).items():
-        if rebuild and not ledger.exists(dataset, run_id):
-            own = [d for d in decisions if _run_id(d) == run_id]
-            told = _ledger(dataset, archived_run, archived_course, own, total)
-            files[ledger_name(run_id)] = ledger.as_bytes(told)
-    told = _ledger(dataset, run, course, decisions, total, tuple(archived or ()))
-    files[ledger_name(run.run_id)] = ledger.as_bytes(told)
-    dataset.commit(run.source, changes, run.run_id, files)
+    book = Storybook(dataset)
+    with book.opened():
+        if rebuild:
+            changes, total = _rebuilt(dataset, book, run.source, outcome.rows, taken, repair)
+        else:
+            changes = _merged(dataset, book, run.source, known, outcome.rows, taken)
+            total = stored.rows + len(changes[1].new)
+        files = {}
+        for run_id, (archived_run, archived_course) in (archived or {}).items():
+            if rebuild and not ledger.exists(dataset, run_id):
+                own = [d for d in decisions if _run_id(d) == run_id]
+                told = _ledger(dataset, archived_run, archived_course, own, total)
+                files[ledger_name(run_id)] = ledger.as_bytes(told)
+        told = _ledger(dataset, run, course, decisions, total, tuple(archived or ()))
+        files[ledger_name(run.run_id)] = ledger.as_bytes(told)
+        dataset.commit(run.source, changes, run.run_id, files)
+        book.commit(run.source)
+    retell(dataset, book.awaiting)
     return Report(
         run=run, course=course, counts=_count(decisions), rows=total, decisions=tuple(decisions)
     )
@@ -106,40 +113,51 @@ def publish(
 
 def _merged(
     dataset: Dataset,
+    book: Storybook,
     source: str,
-    stored: Stored[Record],
     known: Known,
     rows: Mapping[str, Record],
     decisions: Sequence[Decision],
 ) -> Changes:
     """What a run changes: rows that are not as they were, and their versions."""
-    names = {name for name, row in known.rows.items() if rows[name] != row}
-    new = [row for name, row in rows.items() if name not in known.rows]
     stored_versions = dataset.stored(REVISIONS, source)
-    keys = (key("version", name, known.rows[name].revision) for name in names)
-    places = {
-        (v.entry_id, v.revision): (place, v) for place, v in stored_versions.find(keys).items()
-    }
+
+    def changed(rows: Mapping[str, Record]) -> set[str]:
+        return {name for name, row in rows.items() if known.rows.get(name) != row}
+
+    def find(wanted: Iterable[tuple[str, int]]) -> dict[tuple[str, int], tuple[Place, Version]]:
+        found = stored_versions.find([key("version", *each) for each in wanted])
+        return {(v.entry_id, v.revision): (place, v) for place, v in found.items()}
+
+    names = changed(rows)
+    old = find((name, known.rows[name].revision) for name in names if name in known.rows)
     versions = changed_versions(
-        (d for d in decisions if d.record.entry_id not in known.rows or d.record.entry_id in names),
-        {name: version for name, (_, version) in places.items()},
+        (d for d in decisions if d.record.entry_id in names), {n: v for n, (_, v) in old.items()}
     )
+    first = {n: v for (n, revision), v in versions.items() if revision == 1}
+    moved = {n for n in names - first.keys() if rows[n].first_seen != known.rows[n].first_seen}
+    first |= {n: v for (n, _), (_, v) in find((n, 1) for n in moved).items()}
+    stories = book.tell(source, (member_of(rows[n], said) for n, said in first.items()))
+    known.add(known.stored.find(key("id", n) for n in stories.keys() - rows.keys()).items())
+    told = {**known.rows, **rows}
+    now = {n: replace(r, story_id=stories.get(n, r.story_id)) for n, r in told.items()}
     return (
         Change(
             stored_versions,
-            changed={places[n][0]: v for n, v in versions.items() if n in places},
-            new=[v for n, v in versions.items() if n not in places],
+            changed={old[n][0]: v for n, v in versions.items() if n in old},
+            new=[v for n, v in versions.items() if n not in old],
         ),
         Change(
-            stored,
-            changed={known.places[name]: rows[name] for name in names},
-            new=sorted(new, key=row_order),
+            known.stored,
+            changed={known.places[n]: now[n] for n in changed(now) if n in known.places},
+            new=sorted((row for n, row in now.items() if n not in known.rows), key=row_order),
         ),
     )
 
 
 def _rebuilt(
     dataset: Dataset,
+    book: Storybook,
     source: str,
     rows: Mapping[str, Record],
     decisions: Sequence[Decision],
@@ -150,17 +168,36 @@ def _rebuilt(
         old, old_versions = dataset.salvage(ENTRIES, source), dataset.salvage(REVISIONS, source)
     else:
         old, old_versions = dataset.records(source), dataset.versions(source)
-    kept = {row.entry_id: row for row in old if row.entry_id not in rows}
-    every = sorted([*rows.values(), *kept.values()], key=row_order)
-    versions = list(changed_versions(decisions, {}).values())
-    kept_versions = {(v.entry_id, v.revision): v for v in old_versions if v.entry_id not in rows}
-    versions += kept_versions.values()
-    versions.sort(key=version_order)
-    same = not repair and every == old and versions == old_versions
+    every = {row.entry_id: row for row in old} | dict(rows)
+    versions = changed_versions(decisions, {})
+    versions |= {(v.entry_id, v.revision): v for v in old_versions if v.entry_id not in rows}
+    members = (member_of(row, versions.get((n, 1), row)) for n, row in every.items())
+    stories = book.tell(source, members, whole=True)
+    now = sorted((replace(r, story_id=stories[n]) for n, r in every.items()), key=row_order)
+    all_versions = sorted(versions.values(), key=version_order)
+    same = not repair and now == old and all_versions == old_versions
     return (
-        Change(Stored(dataset.root, REVISIONS, source, ()), new=() if same else versions),
-        Change(Stored(dataset.root, ENTRIES, source, ()), new=() if same else every),
-    ), len(every)
+        Change(Stored(dataset.root, REVISIONS, source, ()), new=() if same else all_versions),
+        Change(Stored(dataset.root, ENTRIES, source, ()), new=() if same else now),
+    ), len(now)
+
+
+def retell(dataset: Dataset, sources: Iterable[str]) -> None:
+    """Let the rows of these sources tell the stories that entries of others gave them.
+
+    A source that is being worked on is left alone: its run does the same.
+    """
+    waiting, seen = sorted(sources), set(sources)
+    while waiting:
+        source = waiting.pop()
+        book = Storybook(dataset)
+        with suppress(Locked), dataset.lock(source), book.opened():
+            known = Known(dataset.stored(ENTRIES, source))
+            changes = _merged(dataset, book, source, known, {}, ())
+            dataset.commit(source, changes, dataset.manifest(source).run_id, {})
+            book.commit(source)
+        waiting += sorted(book.awaiting - seen)
+        seen |= book.awaiting
 
 
 def _ledger(

@@ -14,7 +14,7 @@ import hashlib
 import io
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -47,7 +47,7 @@ class Damaged(DatasetError):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One file of a table.  ``newest`` is the last publication date in it."""
+    """One file of a table.  ``newest`` is the last date in it."""
 
     file: str
     rows: int
@@ -63,14 +63,34 @@ class Place(NamedTuple):
     row: int
 
 
+class Places:
+    """Where the rows with a key lie: how many there are costs nothing to know, each one is made when asked."""
+
+    def __init__(self) -> None:
+        self._runs: list[tuple[int, np.ndarray[Any, Any]]] = []
+        self._count = 0
+
+    def add(self, part: int, rows: np.ndarray[Any, Any]) -> None:
+        """Take in those of one part."""
+        self._runs.append((part, rows))
+        self._count += len(rows)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Place]:
+        return (Place(part, row) for part, rows in self._runs for row in rows.tolist())
+
+
 @dataclass(frozen=True, slots=True)
 class Table(Generic[Row]):
-    """What one table is: its columns, the dataclass of its rows, and the keys that find a row."""
+    """What one table is: its columns, what makes its rows, the keys that find a row, a column of dates."""
 
     name: str
     columns: tuple[Column, ...]
     make: Callable[..., Row]
     keys: Callable[[Row], Iterable[int]]
+    dated: str = "published"
 
     def folder(self, source: str) -> str:
         """Where the rows of a source lie, relative to the output folder."""
@@ -104,25 +124,35 @@ class Stored(Generic[Row]):
 
     def find(self, keys: Iterable[int]) -> dict[Place, Row]:
         """The rows that have one of these keys (and, once in 2 ** 64 times, one that has not)."""
+        return self.rows_at({place for places in self.where(keys).values() for place in places})
+
+    def where(self, keys: Iterable[int]) -> Mapping[int, Places]:
+        """The places of the rows that have a key, for each of these that any row has."""
         import numpy as np
 
         wanted = np.unique(np.fromiter(keys, dtype=np.uint64))
-        found: dict[Place, Row] = {}
+        found: dict[int, Places] = defaultdict(Places)
         if wanted.size:
             for n, (known, numbers) in enumerate(self._indices):
-                at = np.searchsorted(wanted, known)
-                at[at == wanted.size] = 0
-                rows = np.unique(numbers[wanted[at] == known]) if known.size else ()
-                if len(rows):
-                    found.update(self._some(n, [int(row) for row in rows]))
+                first = np.searchsorted(known, wanted, "left")
+                last = np.searchsorted(known, wanted, "right")
+                for at in np.flatnonzero(first < last):
+                    found[int(wanted[at])].add(n, numbers[first[at] : last[at]])
         return found
 
+    def rows_at(self, places: Collection[Place]) -> dict[Place, Row]:
+        """The rows at some places."""
+        by_part: dict[int, list[int]] = defaultdict(list)
+        for place in sorted(places):
+            by_part[place.part].append(place.row)
+        return {place: row for n, rows in by_part.items() for place, row in self._some(n, rows)}
+
     def newer(self, moment: datetime) -> dict[Place, Row]:
-        """The rows published after a moment."""
+        """The rows with a date after a moment."""
         found: dict[Place, Row] = {}
         for n, part in enumerate(self.parts):
             if part.newest is not None and part.newest > moment:
-                days = self._arrow(n)["published"].to_pylist()
+                days = self._arrow(n)[self.table.dated].to_pylist()
                 rows = [row for row, day in enumerate(days) if day is not None and day > moment]
                 found.update(self._some(n, rows))
         return found
@@ -202,7 +232,9 @@ class Stored(Generic[Row]):
         digest = hashlib.sha256(data).hexdigest()
         file = f"part-{n:05}-{digest[:12]}.parquet"
         write(folder / file, data)
-        return Part(file, table.num_rows, len(data), digest, pc.max(table["published"]).as_py())
+        return Part(
+            file, table.num_rows, len(data), digest, pc.max(table[self.table.dated]).as_py()
+        )
 
     # -------------------------------------------------------------- index
     @cached_property

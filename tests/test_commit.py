@@ -19,7 +19,7 @@ from test_rows import DAWN, HOSTS, seen
 
 import harvester
 from pipelines import commit, table
-from pipelines.check import check
+from pipelines.check import check, check_stories
 from pipelines.dataset import Dataset
 from pipelines.entry import Sighting
 from pipelines.ledger import Course, PageSeen
@@ -335,5 +335,6 @@ def test_every_flipped_bit_is_named(tmp_path) -> None:
         at = chance.randrange(len(whole))
         flipped = whole[:at] + bytes([whole[at] ^ 1 << chance.randrange(8)]) + whole[at + 1 :]
         path.write_bytes(flipped)
-        assert path in {finding.path for finding in check(dataset, "test")}, (path, at)
+        found = [*check(dataset, "test"), *check_stories(dataset)]
+        assert path in {finding.path for finding in found}, (path, at)
         path.write_bytes(whole)

@@ -35,8 +35,10 @@ ONLY_IN = {
     "pyarrow": "pipelines.table",
     "typer": "harvester.cli harvester.demo harvester.terminal",
     "filelock": "pipelines.dataset",
+    "rapidfuzz": "pipelines.similarity",
+    "xxhash": "pipelines.similarity",
 }
-PIPELINE_LEAVES = {"entry", "run", "text", "identity", "version"}
+PIPELINE_LEAVES = {"entry", "run", "text", "identity", "similarity", "version"}
 
 
 def modules() -> list[tuple[str, set[str]]]:

@@ -1,0 +1,163 @@
+"""The book of all stories: an index over the entries of all sources, in ``.stories/`` of the output.
+
+It is a cache.  Each source has a mark in it, the digest of the manifest that it was told of; where that
+is not the source's manifest, because a run died in between or a backup came back, the source is read
+anew.  A book that is missing or damaged is made from the tables.  Its holder holds its own source
+already and waits for nobody else, so two runs cannot wait for each other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+from pipelines.dataset import Change, Dataset
+from pipelines.sealed import seal, unseal
+from pipelines.stories import STORIES, Member, Settled, member_of, settle
+from pipelines.table import Damaged, DatasetError, Stored, key
+
+FOLDER: Final = ".stories"
+ALL: Final = "all"  # the one partition
+_NONE: Final = ""  # the mark of a source that has no rows
+_HALF: Final = "half"  # no digest looks like this
+_AT_ONCE: Final = 20_000  # entries that are settled together: what is held in memory
+
+
+class Storybook:
+    """The stories of one data set.  Only inside ``opened`` can it be told anything."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.own = Dataset(dataset.root / FOLDER)
+        self.awaiting: set[str] = set()  # sources with rows that tell another story now
+        self._dataset = dataset
+        self._pending: Settled | None = None
+
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """Hold the book, as soon as others have done with it."""
+        with self.own.lock(ALL, wait=True):
+            try:
+                is_new = not self._open().parts
+            except DatasetError:
+                is_new = True
+            if is_new:
+                self._make()
+            yield
+
+    def discard(self) -> None:
+        """Forget all; the tables know it too."""
+        for path in self.own.root.glob("*"):
+            if path.name != ".lock":
+                shutil.rmtree(path)
+
+    def tell(
+        self, source: str, entries: Iterable[Member], *, whole: bool = False
+    ) -> dict[str, str]:
+        """Tell of entries of one source whose rows will tell their stories; the story of each row.
+
+        Rows of the source that were not told of may be among them: their story is another one now.
+        ``whole``: there are no others.  What was told counts once ``commit`` is called.
+        """
+        every = list(entries)
+        try:
+            return self._told(source, every, whole)
+        except Damaged:
+            self._make()
+            return self._told(source, every, whole)
+
+    def commit(self, source: str) -> None:
+        """Keep what was told, now that the source's manifest says so too."""
+        try:
+            self._save(self._pending, source, self._digest(source))
+        except Damaged:
+            self.discard()  # the next run makes it anew
+        self._pending = None
+
+    def marks(self) -> list[Path]:
+        """The files that say how far each source was told of."""
+        return sorted(self.own.root.glob(_mark_name("*")))
+
+    # -------------------------------------------------------------- inside
+    def _open(self) -> Stored[Member]:
+        self._stored = self.own.stored(STORIES, ALL)
+        return self._stored
+
+    def _told(self, source: str, entries: Iterable[Member], whole: bool) -> dict[str, str]:
+        if not whole and self._mark(source) != self._digest(source):
+            self._take_in(source)
+        stories: dict[str, str] = {}
+        for piece in self._pieces(source, entries, whole):
+            if self._pending is not None:
+                self._save(self._pending, source, _HALF)
+            # What their rows tell now is about to change.
+            settled = settle((replace(member, shown="") for member in piece), self._stored)
+            self._pending = settled.shown(source)
+            for name, member in settled.members.items():
+                if member.of == source:
+                    stories[name] = member.story_id
+        return stories
+
+    def _make(self) -> None:
+        """Make the book from the tables.  A source that cannot be read now is told of when it runs."""
+        self.discard()
+        self._open()
+        self._pending = None
+        for source in self._dataset.sources():
+            with suppress(DatasetError):
+                self._take_in(source)
+
+    def _take_in(self, source: str) -> None:
+        """Read all that a source has."""
+        digest = self._digest(source)
+        first = {v.entry_id: v for v in self._dataset.versions(source) if v.revision == 1}
+        rows = self._dataset.records(source)
+        told = [member_of(row, first.get(row.entry_id, row)) for row in rows]
+        for piece in self._pieces(source, told, whole=True):
+            self._save(settle(piece, self._stored), source, _HALF)
+        self._save(None, source, digest)
+
+    def _pieces(
+        self, source: str, entries: Iterable[Member], whole: bool
+    ) -> Iterator[list[Member]]:
+        """What is told, and what was left to be told, the first one first."""
+        told = {member.entry_id: member for member in entries}
+        for member in self._stored.find([key("of" if whole else "waits", source)]).values():
+            if member.of == source and member.entry_id not in told:
+                gone = replace(member, title=None, teaser=None, shown=member.entry_id)
+                told[member.entry_id] = gone if whole else member
+        waiting = iter(sorted(told.values(), key=lambda member: member.order))
+        while piece := list(islice(waiting, _AT_ONCE)):
+            yield piece
+
+    def _save(self, settled: Settled | None, source: str, digest: str) -> None:
+        """Keep what is settled, and how far the source is told of."""
+        changed = settled.changed if settled else {}
+        change = Change(self._stored, changed, settled.new if settled else ())
+        self.own.commit(ALL, (change,), "", {_mark_name(source): seal({"manifest": digest})})
+        self._open()
+        for member in settled.members.values() if settled else ():
+            if member.waits:
+                self.awaiting.add(member.of)
+
+    def _mark(self, source: str) -> str:
+        try:
+            told = unseal((self.own.root / _mark_name(source)).read_bytes())
+        except (OSError, ValueError):
+            return _NONE
+        return str(told["manifest"])
+
+    def _digest(self, source: str) -> str:
+        try:
+            return hashlib.sha256(self._dataset.manifest_file(source).read_bytes()).hexdigest()
+        except FileNotFoundError:
+            return _NONE
+
+
+def _mark_name(source: str) -> str:
+    return f"told/{source}.json"

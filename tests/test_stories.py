@@ -1,0 +1,243 @@
+"""Which entries tell one story, across slugs, sources and runs; and that nothing depends on their order."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_rows import DAWN, HOSTS, seen
+
+from pipelines import storybook, table
+from pipelines.check import check_stories
+from pipelines.dataset import Dataset
+from pipelines.entry import Record
+from pipelines.ledger import Course
+from pipelines.publish import publish, retell
+from pipelines.run import Run, next_run_id
+from pipelines.similarity import alike, keys, text_of
+
+TITLE = "Belarus: Student sentenced to three years for a post about the protests"
+TEASER = (
+    "A court in Hrodna found the nineteen year old guilty of insulting the president in a post that "
+    "she had deleted the same day, and refused to hear any of the witnesses for the defence."
+)
+OTHER = (
+    "Regional office of writers' union closed by order",
+    "The members were told on Monday that the premises do not meet the fire regulations any more, "
+    "and that they had two days to take their books away before the doors would be sealed.",
+)
+
+
+@pytest.mark.parametrize(
+    ("title", "teaser"),
+    [
+        (TITLE.upper(), TEASER),
+        (f"UPDATE: {TITLE}", TEASER),
+        (TITLE, TEASER[:70]),
+        (TITLE, TEASER[:75]),  # in the middle of a word
+        (TITLE, None),
+        (TITLE.replace("sentenced", "jailed"), TEASER.replace("found", "has found")),
+        (f"Press release – {TITLE}", f"(Minsk) – {TEASER[:120]} […]"),
+    ],
+)
+def test_what_is_cut_edited_or_put_in_front_stays_the_same_story(title, teaser) -> None:
+    assert alike(text_of(TITLE, TEASER), text_of(title, teaser))
+    assert len(keys(text_of(TITLE, TEASER)) & keys(text_of(title, teaser))) > 1
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ((f"{TITLE}, Part 3", TEASER), (f"{TITLE}, Part 4", TEASER)),
+        ((f"{TITLE}, Part III", TEASER), (f"{TITLE}, Part IV", TEASER)),
+        ((f"{TITLE}, Part 3", TEASER), (f"{TITLE}, Part 30", TEASER)),
+        (("Minutes of the meeting of 3 July 2011", None), ("Minutes of the meeting of 10 July 2011", None)),
+        (("Digest of the news in January", TEASER), ("Digest of the news in February", TEASER)),
+        ((TITLE, TEASER), (TITLE, OTHER[1])),
+        ((TITLE, TEASER), (OTHER[0], TEASER)),
+        (("Press release", None), ("Press release", None)),
+        ((None, None), (None, None)),
+        ((TITLE, TEASER), OTHER),
+    ],
+)  # fmt: skip
+def test_another_part_or_only_one_field_in_common_is_another_story(one, other) -> None:
+    assert not alike(text_of(*one), text_of(*other))
+
+
+def test_scripts_without_spaces_and_combining_letters() -> None:
+    title, teaser = (
+        "白俄罗斯学生因抗议帖子被判三年监禁",
+        "格罗德诺法院裁定这名十九岁学生侮辱总统罪名成立，并拒绝听取辩方证人",
+    )
+    assert alike(text_of(title, teaser), text_of(f"更新：{title}", teaser[:20]))
+    assert not alike(
+        text_of(title, teaser), text_of(title, "天气预报显示周末将有大雨请市民注意出行安全")
+    )
+    hindi = "बेलारूस में छात्र को विरोध प्रदर्शन पर पोस्ट के लिए तीन साल की सज़ा"
+    assert alike(text_of(hindi, None), text_of(f"ताज़ा: {hindi}", None))
+
+
+# ------------------------------------------------------------------ in the data set
+def run_of(source: str, at) -> Run:
+    return Run(run_id=next_run_id(source, at, ()), source=source, started=at, hosts=HOSTS)
+
+
+def put(dataset: Dataset, source: str, day: int, texts: list[tuple[str, str, str | None]]) -> None:
+    """One run of a source: slug, title and teaser of what it saw that day."""
+    at = DAWN + timedelta(days=day)
+    run = run_of(source, at)
+    shown = [
+        replace(
+            seen(title, f"https://example.org/{slug}", teaser, None, run=day, position=n),
+            source=source, run_id=run.run_id, fetched_at=at,
+        )
+        for n, (slug, title, teaser) in enumerate(texts)
+    ]  # fmt: skip
+    with dataset.lock(source):
+        publish(dataset, run, shown, Course())
+
+
+def stories(dataset: Dataset) -> dict[tuple[str, str | None], str]:
+    """Source and title of each row, and the title that its story began with."""
+    rows = [row for source in dataset.sources() for row in dataset.records(source)]
+    named = {row.entry_id: f"{row.source}: {row.title}" for row in rows}
+    return {(row.source, row.title): named[row.story_id] for row in rows}
+
+
+def test_a_story_is_shared_across_slugs_and_sources_and_stays_when_edited(tmp_path) -> None:
+    dataset = Dataset(tmp_path)
+    put(dataset, "a", 1, [("one", TITLE, TEASER), ("two", *OTHER)])
+    put(dataset, "b", 2, [("x", f"News: {TITLE}", TEASER[:80])])
+    put(dataset, "a", 3, [("three", TITLE.lower(), TEASER), ("one", f"Corrected: {TITLE}", None)])
+    assert stories(dataset) == {
+        ("a", f"Corrected: {TITLE}"): f"a: Corrected: {TITLE}",
+        ("a", OTHER[0]): f"a: {OTHER[0]}",
+        ("b", f"News: {TITLE}"): f"a: Corrected: {TITLE}",
+        ("a", TITLE.lower()): f"a: Corrected: {TITLE}",
+    }
+    assert list(check_stories(dataset)) == []
+
+
+def test_an_older_report_that_is_read_late_begins_the_story(tmp_path) -> None:
+    dataset = Dataset(tmp_path)
+    put(dataset, "b", 5, [("x", TITLE, TEASER)])
+    put(dataset, "c", 6, [("y", TITLE, TEASER)])
+    put(dataset, "a", 2, [("one", f"Minsk: {TITLE}", TEASER)])
+    assert set(stories(dataset).values()) == {f"a: Minsk: {TITLE}"}
+
+
+def test_a_source_that_is_at_work_is_told_by_its_own_run(tmp_path) -> None:
+    dataset = Dataset(tmp_path)
+    put(dataset, "b", 5, [("x", TITLE, TEASER)])
+    with dataset.lock("b"):
+        put(dataset, "a", 2, [("one", f"Minsk: {TITLE}", TEASER)])
+        assert stories(dataset)["b", TITLE] == f"b: {TITLE}"
+    put(dataset, "b", 6, [])
+    assert stories(dataset)["b", TITLE] == f"a: Minsk: {TITLE}"
+
+
+TEXTS = tuple(
+    (title, teaser)
+    for base, lead in ((TITLE, TEASER), OTHER)
+    for title, teaser in (
+        (base, lead), (f"UPDATE: {base}", lead), (base, lead[:60]), (f"{base}, Part 1", lead),
+        (f"{base}, Part 2", lead[:90]), (base, None), (f"Press release: {base}", lead[40:]),
+    )
+)  # fmt: skip
+RUNS = st.lists(
+    st.tuples(
+        st.sampled_from(["a", "b", "c"]),
+        st.integers(1, 6),
+        st.lists(st.sampled_from(range(len(TEXTS))), min_size=1, max_size=4, unique=True),
+    ),
+    min_size=1,
+    max_size=7,
+    unique_by=lambda run: run[:2],
+)
+
+
+def every_row(dataset: Dataset) -> list[Record]:
+    return [row for source in dataset.sources() for row in dataset.records(source)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(RUNS, st.randoms(use_true_random=False), st.integers(1, 4))
+def test_stories_do_not_depend_on_the_order_of_runs(
+    tmp_path_factory, runs, chance, at_once
+) -> None:
+    kept = storybook._AT_ONCE, table.FULL
+    storybook._AT_ONCE, table.FULL = at_once, at_once + 1
+    try:
+        found = []
+        for order in (runs, chance.sample(runs, len(runs))):
+            dataset = Dataset(tmp_path_factory.mktemp("o"))
+            for source, day, numbers in order:
+                # Every text has a slug of its own on every day: edits are not what this is about.
+                put(dataset, source, day, [(f"{day}-{n}", *TEXTS[n]) for n in numbers])
+            found.append({(r.source, r.url): r.story_id for r in every_row(dataset)})
+            assert list(check_stories(dataset)) == []
+            rows = every_row(dataset)
+            assert [r.story_id for r in rows] == by_brute_force(rows)
+
+            storybook.Storybook(dataset).discard()
+            retell(dataset, dataset.sources())
+            assert every_row(dataset) == rows, "the book is made from the tables"
+    finally:
+        storybook._AT_ONCE, table.FULL = kept
+
+
+def by_brute_force(rows: list[Record]) -> list[str]:
+    """The definition: the first one that begins a story, is alike, and shares two keys."""
+    texts = {row.entry_id: text_of(row.title, row.teaser) for row in rows}
+    begun: list[str] = []
+    story: dict[str, str] = {}
+    for row in sorted(rows, key=lambda r: (r.first_seen, r.source, r.entry_id)):
+        mine = texts[row.entry_id]
+        for other in begun:
+            if alike(mine, texts[other]) and len(keys(mine) & keys(texts[other])) > 1:
+                story[row.entry_id] = other
+                break
+        else:
+            begun.append(row.entry_id)
+            story[row.entry_id] = row.entry_id
+    return [story[row.entry_id] for row in rows]
+
+
+@pytest.mark.parametrize("what", ["gone", "behind", "torn"])
+def test_a_book_that_is_not_what_the_tables_are_is_made_good(tmp_path, what) -> None:
+    """A run that died before it told the book, a backup that came back, a damaged file."""
+    dataset = Dataset(tmp_path)
+    put(dataset, "a", 1, [("one", TITLE, TEASER)])
+    book = storybook.Storybook(dataset)
+    [mark] = book.marks()
+    before = mark.read_bytes()
+    put(dataset, "a", 2, [("two", *OTHER)])
+    if what == "gone":
+        book.discard()
+    elif what == "behind":
+        mark.write_bytes(before)
+    else:
+        [part] = Path(tmp_path / ".stories").glob("stories*/*/*.parquet")
+        part.write_bytes(part.read_bytes()[:-9])
+        assert [finding.path for finding in check_stories(dataset)] == [part]
+    put(dataset, "b", 3, [("x", f"Again: {TITLE}", TEASER), ("y", f"Again: {OTHER[0]}", OTHER[1])])
+    assert set(stories(dataset).values()) == {f"a: {TITLE}", f"a: {OTHER[0]}"}
+    assert list(check_stories(dataset)) == []
+
+
+def test_what_is_common_to_many_stories_does_not_slow_them_down(tmp_path) -> None:
+    """A series without end, all from one template."""
+    dataset = Dataset(tmp_path)
+    series = [
+        (str(n), f"Minutes of the meeting of the board, number {n}", TEASER) for n in range(300)
+    ]
+    put(dataset, "a", 1, series[:150])
+    put(dataset, "a", 2, series)
+    put(dataset, "b", 3, [("copy", "Minutes of the meeting of the board, number 77", TEASER)])
+    told = stories(dataset)
+    assert len(set(told.values())) == 300
+    assert told["b", "Minutes of the meeting of the board, number 77"].startswith("a: ")

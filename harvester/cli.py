@@ -6,8 +6,8 @@ Quiet on success when nobody watches; one line on standard error for each thing 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
@@ -270,7 +270,7 @@ def diff(
 @app.command()
 def export(
     names: Names = None,
-    to: Annotated[str, typer.Option(metavar="csv|jsonl", help="The form.")] = "csv",
+    to: Annotated[str, typer.Option(metavar="csv|jsonl|feed|duckdb", help="The form.")] = "csv",
     file: Annotated[
         Path | None, typer.Option(help="Write to this file [default: standard output].")
     ] = None,
@@ -279,27 +279,48 @@ def export(
     """Write the entries, all or those of some sources, in another form."""
     from harvester.crawl import project_settings
     from pipelines.dataset import Dataset
-    from pipelines.export import as_csv, as_jsonl
+    from pipelines.export import as_csv, as_feed, as_jsonl, write_duckdb
 
-    forms = {"csv": as_csv, "jsonl": as_jsonl}
-    if to not in forms:
-        raise typer.BadParameter(f"--to {to!r}: there are {', '.join(forms)}")
+    if to not in ("csv", "jsonl", "feed", "duckdb"):
+        raise typer.BadParameter(f"--to {to!r}: there are csv, jsonl, feed, duckdb")
     dataset = Dataset(Path(project_settings(output)["HARVESTER_OUTPUT"]))
     stored = dataset.sources()
     for name in names or ():
         if name not in stored:
             raise typer.BadParameter(f"no rows of {name!r} in {dataset.root}")
-    lines = forms[to](row for name in names or stored for row in dataset.records(name))
+    chosen = names or stored
+    lines: Iterable[str]
+    if to == "duckdb":
+        if file is None:
+            raise typer.BadParameter("--to duckdb needs --file FILE")
+        if not chosen:
+            raise typer.BadParameter(f"no rows in {dataset.root}")
+        with _new(file):
+            write_duckdb(dataset, chosen, file)
+        return 0
+    if to == "feed":
+        if len(chosen) != 1:
+            raise typer.BadParameter(f"a feed is of one source; name one of {', '.join(stored)}")
+        lines = [as_feed(dataset, chosen[0])]
+    else:
+        form = {"csv": as_csv, "jsonl": as_jsonl}[to]
+        lines = form(row for name in chosen for row in dataset.records(name))
     if file is None:
         sys.stdout.reconfigure(encoding="utf-8", newline="")  # type: ignore[union-attr]
         sys.stdout.writelines(lines)
         return 0
+    with _new(file), file.open("x", encoding="utf-8", newline="") as written:
+        written.writelines(lines)
+    return 0
+
+
+@contextmanager
+def _new(file: Path) -> Iterator[None]:
+    """Nothing is overwritten."""
     try:
-        with file.open("x", encoding="utf-8", newline="") as written:
-            written.writelines(lines)
+        yield
     except FileExistsError:
         raise typer.BadParameter(f"--file {file} exists; move it away or name another") from None
-    return 0
 
 
 @app.command("sources")

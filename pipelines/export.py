@@ -1,16 +1,21 @@
-"""The ``entries`` table in other forms, for those who do not read Parquet."""
+"""The data set in other forms, for those who do not read Parquet."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final
 
-from pipelines.entry import Record
+from pipelines.dataset import TABLES, Dataset
+from pipelines.entry import PARTITION, Record
+from pipelines.feed import as_atom
+from pipelines.table import DatasetError
 
 # What a spreadsheet takes for the beginning of a formula.
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
@@ -32,6 +37,40 @@ def as_jsonl(rows: Iterable[Record]) -> Iterator[str]:
     for row in rows:
         values = {name: _plain(getattr(row, name)) for name in _NAMES}
         yield json.dumps(values, ensure_ascii=False) + "\n"
+
+
+def as_feed(dataset: Dataset, source: str) -> str:
+    """The Atom feed of one source."""
+    edited = {v.entry_id: v.since for v in dataset.versions(source) if v.revision > 1}
+    return as_atom(source, dataset.records(source), edited)
+
+
+def write_duckdb(dataset: Dataset, sources: Sequence[str], file: Path) -> None:
+    """A DuckDB database with all tables.  Raises ``DatasetError`` where DuckDB is not installed."""
+    try:
+        import duckdb
+    except ImportError:
+        reason = "DuckDB is not installed; pip install 'harvester[duckdb]'"
+        raise DatasetError(reason) from None
+    for source in sources:  # every file is looked at before any is taken
+        dataset.records(source)
+        dataset.versions(source)
+    draft = file.with_name(f".{file.name}.draft")
+    draft.unlink(missing_ok=True)
+    try:
+        with duckdb.connect(draft) as database:
+            for table in TABLES:
+                folders = [
+                    str(dataset.root / table.folder(source) / "*.parquet") for source in sources
+                ]
+                database.execute(
+                    f"CREATE TABLE {table.name} AS SELECT * FROM read_parquet(?, "  # noqa: S608
+                    f"hive_partitioning = true, hive_types = {{'{PARTITION.name}': VARCHAR}})",
+                    [folders],
+                )
+        os.link(draft, file)  # which fails where there is a file already
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def _line(cells: Iterable[str]) -> str:

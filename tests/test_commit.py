@@ -11,7 +11,9 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from xml.etree import ElementTree
 
+import duckdb
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -235,6 +237,40 @@ def test_exports(tmp_path, run) -> None:
     assert told[0]["urls"] == ["https://example.org/news/5"]
     assert run(*order).code == 64, "nothing is overwritten"
     assert run("harvester", "export", "--to", "xml", "--output", dataset.root).code == 64
+
+
+def test_a_feed_and_a_database(tmp_path, run) -> None:
+    dataset = Dataset(tmp_path / "o")
+    texts = ["<b>&amp; \u202e</b>", "Two", None]
+    shown = [replace(s, title=t) for s, t in zip(listing(1, [3, 2, 1]), texts, strict=True)]
+    put(dataset, 1, shown)
+    put(dataset, 2, listing(2, [3], frozenset([3])))
+    done = run("harvester", "export", "test", "--to", "feed", "--output", dataset.root)
+    feed = ElementTree.fromstring(done.out.encode())
+    atom = "{http://www.w3.org/2005/Atom}"
+    entries = feed.findall(f"{atom}entry")
+    assert [e.findtext(f"{atom}title") for e in entries] == [
+        "Title 3, edited in 2",
+        "Two",
+        "Teaser 1",
+    ]
+    assert entries[0].findtext(f"{atom}updated") == "2026-01-03T00:00:01Z"
+    assert entries[1].findtext(f"{atom}updated") == "2026-01-02T00:00:01Z"
+    assert entries[1].find(f"{atom}link").get("href") == "https://example.org/news/2"
+    assert len({e.findtext(f"{atom}id") for e in (feed, *entries)}) == 4
+
+    target = tmp_path / "all.duckdb"
+    order = ("harvester", "export", "--to", "duckdb", "--output", dataset.root)
+    assert run(*order).code == 64, "it needs a file"
+    assert run(*order, "--file", target).code == 0
+    with duckdb.connect(target, read_only=True) as database:
+        told = database.sql(
+            "SELECT source, count(*), max(revision) FROM entries GROUP BY source"
+        ).fetchall()
+        assert told == [("test", 3, 2)]
+        assert database.sql("SELECT count(*) FROM revisions").fetchall() == [(4,)]
+    assert run(*order, "--file", target).code == 64, "nothing is overwritten"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["all.duckdb", "o"]
 
 
 # ------------------------------------------------------------------ faults

@@ -7,10 +7,11 @@ data dictionary alike.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 ColumnType = Literal["string", "strings", "wall_clock", "instant", "integer", "boolean"]
 Precision = Literal["year", "month", "day", "minute", "second"]
@@ -146,12 +147,16 @@ def version_order(version: Version) -> tuple[str, int]:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of the ``entries`` table; ``type`` is one of the six shapes that the table knows."""
+    """A column of a table; ``type`` is one of the six shapes that tables know.
+
+    ``default`` is what rows have that were written before there was the column.
+    """
 
     name: str
     type: ColumnType
     nullable: bool
     meaning: str
+    default: Callable[[Mapping[str, Any]], Any] | None = None
 
 
 PARTITION: Final = Column("source", "string", False, "the spider's name; the folder `source=NAME`")
@@ -161,16 +166,28 @@ COLUMNS: Final = (
     Column("kind", "string", True, "the label as printed: Press Release"),
     Column("title", "string", True, "NFC, white space folded"),
     Column("url", "string", True, "canonical address"),
-    Column("urls", "strings", False, "every address the entry was seen under"),
+    Column(
+        "urls",
+        "strings",
+        False,
+        "every address the entry was seen under",
+        lambda row: [row["url"]] if row["url"] else [],
+    ),
     Column("published", "wall_clock", True, "wall-clock date or time as printed at the source"),
     Column("published_precision", "string", True, "year, month, day, minute or second"),
     Column("published_raw", "string", True, "the date exactly as printed"),
     Column("teaser", "string", True, "without its cut mark"),
-    Column("teaser_truncated", "boolean", False, "the source cut the teaser"),
+    Column("teaser_truncated", "boolean", False, "the source cut the teaser", lambda row: False),
     Column("language", "string", True, "BCP 47 tag of the listing"),
-    Column("story_id", "string", False, "the entry that told the story first, across sources too"),
-    Column("repeats", "integer", False, "most copies of it on one listing page"),
-    Column("revision", "integer", False, "1 for an entry never edited"),
+    Column(
+        "story_id",
+        "string",
+        False,
+        "the entry that told the story first, across sources too",
+        lambda row: row["entry_id"],
+    ),
+    Column("repeats", "integer", False, "most copies of it on one listing page", lambda row: 1),
+    Column("revision", "integer", False, "1 for an entry never edited", lambda row: 1),
     Column("first_seen", "instant", False, "when a fetched page first showed it"),
     Column("last_seen", "instant", False, "when a fetched page last showed it"),
     Column("missing_since", "instant", True, "gone from a listing that still shows older entries"),
@@ -190,7 +207,7 @@ VERSION_COLUMNS: Final = (
     Column("published_precision", "string", True, "year, month, day, minute or second"),
     Column("published_raw", "string", True, "the date exactly as printed then"),
     Column("teaser", "string", True, "the teaser as printed then, without its cut mark"),
-    Column("teaser_truncated", "boolean", False, "the source cut the teaser"),
+    Column("teaser_truncated", "boolean", False, "the source cut the teaser", lambda row: False),
     Column("since", "instant", False, "when a fetched page first showed this version"),
     Column("until", "instant", True, "when the next version was first seen; null for the latest"),
     Column("warc_file", "string", False, "the archive file that proves it, relative to the output"),

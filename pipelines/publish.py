@@ -25,7 +25,7 @@ from pipelines.known import ENTRIES, REVISIONS, Known
 from pipelines.ledger import Counts, Course, Ledger
 from pipelines.missing import gone
 from pipelines.normalize import normalize
-from pipelines.revisions import changed_versions
+from pipelines.revisions import changed_versions, version_of
 from pipelines.run import Run
 from pipelines.stories import member_of
 from pipelines.storybook import Storybook
@@ -171,6 +171,12 @@ def _rebuilt(
     every = {row.entry_id: row for row in old} | dict(rows)
     versions = changed_versions(decisions, {})
     versions |= {(v.entry_id, v.revision): v for v in old_versions if v.entry_id not in rows}
+    for row in every.values():
+        if (
+            row.entry_id,
+            row.revision,
+        ) not in versions:  # lost, or older than the table of versions
+            versions[row.entry_id, row.revision] = version_of(row, row.first_seen, row.run_id)
     members = (member_of(row, versions.get((n, 1), row)) for n, row in every.items())
     stories = book.tell(source, members, whole=True)
     now = sorted((replace(r, story_id=stories[n]) for n, r in every.items()), key=row_order)

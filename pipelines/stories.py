@@ -79,6 +79,7 @@ def member_keys(member: Member) -> Iterator[int]:
     yield key("id", member.entry_id)
     yield key("of", member.of)
     if member.waits:
+        yield key("waits")
         yield key("waits", member.of)
     if not member.begins:
         yield key("story", member.story_id)

@@ -17,12 +17,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from pipelines import similarity
 from pipelines.dataset import Change, Dataset
 from pipelines.sealed import seal, unseal
 from pipelines.stories import STORIES, Member, Settled, member_of, settle
 from pipelines.table import Damaged, DatasetError, Stored, key
 
 FOLDER: Final = ".stories"
+_WHOLE: Final = "told/WHOLE"  # there once the book has been made from all tables
 ALL: Final = "all"  # the one partition
 _NONE: Final = ""  # the mark of a source that has no rows
 _HALF: Final = "half"  # no digest looks like this
@@ -34,7 +36,9 @@ class Storybook:
 
     def __init__(self, dataset: Dataset) -> None:
         self.own = Dataset(dataset.root / FOLDER)
-        self.awaiting: set[str] = set()  # sources with rows that tell another story now
+        self.awaiting: set[str] = (
+            set()
+        )  # sources with rows that tell another story than they should
         self._dataset = dataset
         self._pending: Settled | None = None
 
@@ -43,10 +47,10 @@ class Storybook:
         """Hold the book, as soon as others have done with it."""
         with self.own.lock(ALL, wait=True):
             try:
-                is_new = not self._open().parts
+                whole = self._open().parts or not self._dataset.sources()
             except DatasetError:
-                is_new = True
-            if is_new:
+                whole = False
+            if not whole or not (self.own.root / _WHOLE).exists():
                 self._make()
             yield
 
@@ -77,11 +81,13 @@ class Storybook:
             self._save(self._pending, source, self._digest(source))
         except Damaged:
             self.discard()  # the next run makes it anew
+        else:
+            self.awaiting = {m.of for m in self._stored.find([key("waits")]).values()}
         self._pending = None
 
     def marks(self) -> list[Path]:
         """The files that say how far each source was told of."""
-        return sorted(self.own.root.glob(_mark_name("*")))
+        return sorted(self.own.root.glob("told/*"))
 
     # -------------------------------------------------------------- inside
     def _open(self) -> Stored[Member]:
@@ -111,6 +117,7 @@ class Storybook:
         for source in self._dataset.sources():
             with suppress(DatasetError):
                 self._take_in(source)
+        self.own.commit(ALL, (), "", {_WHOLE: seal({"rules": similarity.VERSION})})
 
     def _take_in(self, source: str) -> None:
         """Read all that a source has."""
@@ -141,9 +148,6 @@ class Storybook:
         change = Change(self._stored, changed, settled.new if settled else ())
         self.own.commit(ALL, (change,), "", {_mark_name(source): seal({"manifest": digest})})
         self._open()
-        for member in settled.members.values() if settled else ():
-            if member.waits:
-                self.awaiting.add(member.of)
 
     def _mark(self, source: str) -> str:
         try:

@@ -342,7 +342,10 @@ def read_part(path: Path, part: Part, table: Table[Any]) -> pa.Table:
 
 
 def salvage(folder: Path, table: Table[Row], source: str) -> list[Row]:
-    """The rows in the files of a folder that are as they were written, told by their names."""
+    """The rows in the files of a folder that are as they were written, as their names tell.
+
+    Files by earlier versions of the contract are read too.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -356,11 +359,34 @@ def salvage(folder: Path, table: Table[Row], source: str) -> list[Row]:
             continue
         digest = path.stem.rpartition("-")[2]
         named = path.name.startswith("part-")
-        if (not named or hashlib.sha256(data).hexdigest().startswith(digest)) and set(
-            found.schema.names
-        ) == {column.name for column in table.columns}:
-            rows += made(found, table, source)
+        if named and not hashlib.sha256(data).hexdigest().startswith(digest):
+            continue
+        if (upgraded := _upgraded(found, table)) is not None:
+            rows += made(upgraded, table, source)
     return rows
+
+
+def _upgraded(found: pa.Table, table: Table[Any]) -> pa.Table | None:
+    """A table by an earlier version of the contract as today's has it; ``None`` where that cannot be.
+
+    Columns that came later are null, or what their ``default`` says of rows from before.
+    """
+    import pyarrow as pa
+
+    columns: list[Any] = []
+    for column, field in zip(table.columns, schema(table), strict=True):
+        if column.name in found.schema.names:
+            columns.append(found[column.name])
+        elif column.default is not None:
+            columns.append([column.default(row) for row in found.to_pylist()])
+        elif column.nullable:
+            columns.append(pa.nulls(found.num_rows, field.type))
+        else:
+            return None
+    try:
+        return pa.table(columns, names=schema(table).names).cast(schema(table))
+    except pa.ArrowException:
+        return None
 
 
 def _damage(path: Path, reason: str) -> str:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import duckdb
@@ -78,6 +81,67 @@ def test_every_reader_gets_the_types_of_the_contract(dataset) -> None:
     assert (
         dataset.read()["source"].dtype.kind == "O" or str(dataset.read()["source"].dtype) == "str"
     )
+
+
+def test_every_reader_loads_every_table_after_each_of_twenty_runs(dataset) -> None:
+    """New sources, columns that are all null, files by an earlier contract that are taken in."""
+    for n in range(1, 21):
+        source = ("first", "second", "nulls-only", f"fresh-{n}")[n % 4]
+        shown = [seen(f"Title {n}", f"https://example.org/{n}", run=n), seen(run=n, position=1)]
+        if source == "nulls-only":
+            shown = [seen(None, f"https://example.org/null/{n}", None, None, run=n)]
+        put(dataset, *(replace(s, source=source) for s in shown), source=source, run=n)
+        if n == 9:
+            make_older(dataset, "second")
+            with pytest.raises(Damaged, match="check --repair second"):
+                dataset.records("second")
+            at = datetime(2026, 2, n, 1, tzinfo=UTC)
+            run = Run(
+                run_id=next_run_id("second", at, ()), source="second", started=at, hosts=HOSTS
+            )
+            publish(dataset, run, (), Course(), rebuild=True, repair=True)
+        every = [row for name in dataset.sources() for row in dataset.records(name)]
+        counts = Counter(row.source for row in every)
+        revisions = sum(row.revision for row in every)
+        for table, wanted in (("entries", len(every)), ("revisions", revisions)):
+            folder = str(dataset.root / table)
+            frame = pd.read_parquet(folder)
+            assert len(frame) == wanted
+            assert pl.read_parquet(folder).height == wanted
+            assert pl.scan_parquet(folder).collect()["source"].n_unique() == len(counts)
+            query = f"SELECT source, count(*) FROM read_parquet('{folder}/**/*.parquet', hive_partitioning = true) GROUP BY 1"
+            found = dict(duckdb.sql(query).fetchall())
+            assert found == (counts if table == "entries" else dict(frame["source"].value_counts()))
+            kinds = {
+                str(pq.read_schema(path)) for path in dataset.root.glob(f"{table}/*/*.parquet")
+            }
+            assert len(kinds) == 1, "one schema in all files"
+
+
+def make_older(dataset: Dataset, source: str) -> None:
+    """The rows of a source as the first version of the contract had them: one file, fewer columns."""
+    [path] = (dataset.root / "entries" / f"source={source}").iterdir()
+    table = pq.read_table(path, partitioning=None).drop_columns(
+        ["story_id", "missing_since", "language"]
+    )
+    path.unlink()
+    pq.write_table(table, path.with_name("entries.parquet"))
+    shutil.rmtree(dataset.root / "revisions" / f"source={source}")
+    dataset.manifest_file(source).unlink()
+
+
+def test_spark_loads_every_table(dataset) -> None:
+    pyspark = pytest.importorskip("pyspark.sql", reason="Spark is not installed")
+    put(dataset, seen(), NULLS)
+    put(dataset, seen(None, "https://example.org/null", None, None), source="nulls-only")
+    spark = pyspark.SparkSession.builder.master("local[1]").getOrCreate()
+    try:
+        for table, wanted in (("entries", 3), ("revisions", 3)):
+            frame = spark.read.parquet(str(dataset.root / table))
+            assert frame.count() == wanted
+            assert {row["source"] for row in frame.collect()} == {"test", "nulls-only"}
+    finally:
+        spark.stop()
 
 
 def test_rows_come_back_as_they_were(dataset) -> None:

@@ -213,7 +213,7 @@ def test_a_book_that_is_not_what_the_tables_are_is_made_good(tmp_path, what) -> 
     dataset = Dataset(tmp_path)
     put(dataset, "a", 1, [("one", TITLE, TEASER)])
     book = storybook.Storybook(dataset)
-    [mark] = book.marks()
+    [_, mark] = book.marks()
     before = mark.read_bytes()
     put(dataset, "a", 2, [("two", *OTHER)])
     if what == "gone":

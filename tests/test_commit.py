@@ -139,18 +139,34 @@ def test_what_a_listing_drops_while_it_shows_older_ones_is_missing_until_it_retu
 
 @st.composite
 def histories(draw) -> list[list[Sighting]]:
-    """Runs over a listing whose entries come, go, return and are edited."""
+    """Runs over a listing whose entries come, go, return and are edited.
+
+    Some are printed twice, under another slug; some runs read a mirror; the clock jumps between them.
+    """
     found = []
     newest = 6
     for run in range(1, draw(st.integers(1, 5)) + 1):
         newest += draw(st.integers(0, 2))
         shown = [n for n in range(newest, newest - 7, -1) if draw(st.integers(0, 5))]
         edits = frozenset(n for n in shown if draw(st.integers(0, 9)) == 0)
-        found.append(listing(run, shown, edits))
+        seen_now = listing(run, shown, edits)
+        for s in [s for s in seen_now if draw(st.integers(0, 7)) == 0]:
+            where = draw(st.integers(0, len(seen_now)))
+            seen_now.insert(where, replace(s, url=f"{s.url}-again"))
+        jump = timedelta(days=draw(st.sampled_from([0, 0, 0, -2, 3])), milliseconds=run)
+        host = draw(st.sampled_from(["example.org", "example.org", "mirror.example.net"]))
+        found.append([
+            replace(
+                s, position=at, fetched_at=s.fetched_at + jump,
+                url=s.url and s.url.replace("example.org", host),
+                page_url=s.page_url.replace("example.org", host),
+            )
+            for at, s in enumerate(seen_now)
+        ])  # fmt: skip
     return found
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(histories(), st.integers(2, 4))
 def test_a_rebuild_equals_the_runs_one_by_one(tmp_path_factory, history, full) -> None:
     root = tmp_path_factory.mktemp("o")

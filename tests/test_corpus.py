@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +15,7 @@ import pytest
 from test_crawl import assert_same_rows
 
 from harvester.spiders.amnesty_org import AmnestyOrg
+from pipelines.dataset import Dataset
 
 CORPUS = Path(os.environ.get("HARVESTER_CORPUS", "/nonexistent")) / "amnesty_belarus"
 pytestmark = pytest.mark.skipif(not CORPUS.is_dir(), reason="HARVESTER_CORPUS names no corpus")
@@ -73,6 +75,25 @@ def test_every_entry_of_the_truth_is_a_row(run, site, truth, tmp_path) -> None:
     done = run("harvester", "replay", "--archive", tmp_path / "o", "--output", tmp_path / "p")
     assert done.code == 0
     assert_same_rows(again, pd.read_parquet(tmp_path / "p" / "entries"))
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_pages_in_any_order_and_again_are_the_same_rows(
+    run, site, truth, tmp_path, seed
+) -> None:
+    chance = random.Random(seed)
+    pages = chance.sample(list(truth), len(truth))
+    runs = [pages[start : start + 7] for start in range(0, len(pages), 7)]
+    for some in [*runs, chance.sample(pages, 5)]:
+        start = [x for path in some for x in ("--start-url", site.url(path))]
+        arguments = ["--max-pages", "1", "--full", *start, "--output", tmp_path / "o"]
+        assert run("harvester", "crawl", "amnesty_org", *arguments).code == 0
+    live = Dataset(tmp_path / "o")
+    assert run("harvester", "replay", "--archive", live.root, "--output", tmp_path / "p").code == 0
+    again = Dataset(tmp_path / "p")
+    assert live.records("amnesty_org") == again.records("amnesty_org")
+    assert live.versions("amnesty_org") == again.versions("amnesty_org")
+    assert run("harvester", "check", "amnesty_org", "--output", live.root).err == ""
 
 
 def test_every_page_names_its_next_page() -> None:

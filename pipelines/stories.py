@@ -101,6 +101,7 @@ STORIES: Final = Table(
     lambda source, **row: Member(**row),
     member_keys,
     dated="first_seen",
+    times=4,  # more rows are looked up than changed
 )
 
 

@@ -78,11 +78,12 @@ class Storybook:
     def commit(self, source: str) -> None:
         """Keep what was told, now that the source's manifest says so too."""
         try:
+            waiting = {m.entry_id: m for m in self._stored.find([key("waits")]).values()}
+            waiting |= self._pending.members if self._pending else {}
+            self.awaiting = {member.of for member in waiting.values() if member.waits}
             self._save(self._pending, source, self._digest(source))
         except Damaged:
             self.discard()  # the next run makes it anew
-        else:
-            self.awaiting = {m.of for m in self._stored.find([key("waits")]).values()}
         self._pending = None
 
     def marks(self) -> list[Path]:

@@ -84,13 +84,17 @@ class Places:
 
 @dataclass(frozen=True, slots=True)
 class Table(Generic[Row]):
-    """What one table is: its columns, what makes its rows, the keys that find a row, a column of dates."""
+    """What one table is: its columns, what makes its rows, the keys that find a row, a column of dates.
+
+    ``times``: how much larger its files are than others'.
+    """
 
     name: str
     columns: tuple[Column, ...]
     make: Callable[..., Row]
     keys: Callable[[Row], Iterable[int]]
     dated: str = "published"
+    times: int = 1
 
     def folder(self, source: str) -> str:
         """Where the rows of a source lie, relative to the output folder."""
@@ -134,10 +138,12 @@ class Stored(Generic[Row]):
         found: dict[int, Places] = defaultdict(Places)
         if wanted.size:
             for n, (known, numbers) in enumerate(self._indices):
-                first = np.searchsorted(known, wanted, "left")
-                last = np.searchsorted(known, wanted, "right")
-                for at in np.flatnonzero(first < last):
-                    found[int(wanted[at])].add(n, numbers[first[at] : last[at]])
+                first = np.searchsorted(known, wanted)
+                hits = np.flatnonzero(np.append(known, 0)[first] == wanted)
+                hits = hits[first[hits] < known.size]
+                last = np.searchsorted(known, wanted[hits], "right")
+                for at, start, stop in zip(hits, first[hits], last, strict=True):
+                    found[int(wanted[at])].add(n, numbers[start:stop])
         return found
 
     def rows_at(self, places: Collection[Place]) -> dict[Place, Row]:
@@ -172,13 +178,14 @@ class Stored(Generic[Row]):
         folder = change.folder(self.table.folder(self._source))
         parts = list(self.parts)
         last = len(parts) - 1
-        if rest and parts and parts[last].rows < FULL:
+        full = FULL * self.table.times
+        if rest and parts and parts[last].rows < full:
             by_part[last]  # it takes the first of the new rows
         kept = [part.file for n, part in enumerate(parts) if n not in by_part]
         change.keep(self.table.folder(self._source), kept)
         for n, rows in sorted(by_part.items()):
             base = self._arrow(n)
-            room = FULL - base.num_rows if n == last else 0
+            room = full - base.num_rows if n == last else 0
             added, rest = rest[: max(room, 0)], rest[max(room, 0) :]
             order = list(range(base.num_rows))
             for at, number in enumerate(rows):
@@ -188,8 +195,8 @@ class Stored(Generic[Row]):
             table = pa.concat_tables([base, fresh]).take(order).combine_chunks()
             parts[n] = self._written(folder, n, table)
             self._reindex(n, parts[n], rows, added, base.num_rows)
-        for start in range(0, len(rest), FULL):
-            rows_here = rest[start : start + FULL]
+        for start in range(0, len(rest), full):
+            rows_here = rest[start : start + full]
             n = len(parts)
             parts.append(self._written(folder, n, self._as_arrow(rows_here)))
             self._write_index(parts[n], *self._keyed(rows_here, 0))

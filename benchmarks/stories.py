@@ -170,21 +170,17 @@ def datasketch(entries: Sequence[tuple[int, str, str]]) -> list[int]:
     return [find(n) for n in range(len(entries))]
 
 
-def report(
-    name: str, entries: Sequence[tuple[int, str, str]], found: Sequence[Hashable], seconds: float
-) -> None:
-    """Print precision and recall over pairs, and the rate."""
+def score(
+    entries: Sequence[tuple[int, str, str]], found: Sequence[Hashable]
+) -> tuple[float, float]:
+    """Precision and recall over pairs of entries."""
 
     def pairs(labels: Sequence[Hashable]) -> int:
         return sum(count * (count - 1) // 2 for count in Counter(labels).values())
 
     truth = [story for story, _, _ in entries]
     both = pairs(list(zip(found, truth, strict=True)))
-    precision, recall = both / max(pairs(found), 1), both / max(pairs(truth), 1)
-    rate = len(entries) / seconds
-    print(
-        f"{name:12} {len(entries):7,} entries  precision {precision:.4f}  recall {recall:.4f}  {rate:6,.0f} a second"
-    )
+    return both / max(pairs(found), 1), both / max(pairs(truth), 1)
 
 
 def main() -> None:
@@ -197,7 +193,12 @@ def main() -> None:
     ):
         start = time.process_time()
         found = contestant(some)
-        report(name, some, found, time.process_time() - start)
+        rate = len(some) / (time.process_time() - start)
+        precision, recall = score(some, found)
+        print(
+            f"{name:12} {len(some):7,} entries  precision {precision:.4f}  recall {recall:.4f}"
+            f"  {rate:6,.0f} a second"
+        )
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,18 @@ def test_scripts_without_spaces_and_combining_letters() -> None:
     )
     hindi = "बेलारूस में छात्र को विरोध प्रदर्शन पर पोस्ट के लिए तीन साल की सज़ा"
     assert alike(text_of(hindi, None), text_of(f"ताज़ा: {hindi}", None))
+
+
+def test_generated_near_duplicates_are_found_and_others_are_not() -> None:
+    path = Path(__file__).parents[1] / "benchmarks" / "stories.py"
+    spec = spec_from_file_location("stories_benchmark", path)
+    assert spec and spec.loader
+    benchmark = module_from_spec(spec)
+    spec.loader.exec_module(benchmark)
+    entries = benchmark.Writer(seed=2).entries(8_000)
+    precision, recall = benchmark.score(entries, benchmark.harvester(entries))
+    assert precision >= 0.999
+    assert recall >= 0.995
 
 
 # ------------------------------------------------------------------ in the data set

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pipelines import ledger
-from pipelines.dataset import Change, Dataset, Locked, ledger_name
+from pipelines.dataset import Change, Dataset, ledger_name
 from pipelines.dedupe import Decision, Judge, Verdict, decide
 from pipelines.entry import Record, Rejected, Sighting, Version, row_order, version_order
 from pipelines.known import ENTRIES, REVISIONS, Known
@@ -29,7 +29,7 @@ from pipelines.revisions import changed_versions, version_of
 from pipelines.run import Run
 from pipelines.stories import member_of
 from pipelines.storybook import Storybook
-from pipelines.table import Place, Stored, key
+from pipelines.table import DatasetError, Place, Stored, key
 from pipelines.version import VERSION
 
 Changes = tuple[Change[Version], Change[Record]]
@@ -191,13 +191,13 @@ def _rebuilt(
 def retell(dataset: Dataset, sources: Iterable[str]) -> None:
     """Let the rows of these sources tell the stories that entries of others gave them.
 
-    A source that is being worked on is left alone: its run does the same.
+    A source that is being worked on, or damaged, is left alone: its own next run does the same.
     """
     waiting, seen = sorted(sources), set(sources)
     while waiting:
         source = waiting.pop()
         book = Storybook(dataset)
-        with suppress(Locked), dataset.lock(source), book.opened():
+        with suppress(DatasetError), dataset.lock(source), book.opened():
             known = Known(dataset.stored(ENTRIES, source))
             changes = _merged(dataset, book, source, known, {}, ())
             dataset.commit(source, changes, dataset.manifest(source).run_id, {})

@@ -38,7 +38,7 @@ _LEAST_OF_TITLE: Final = 0.6
 _LEAST_OF_TEASER: Final = 0.6
 # Scripts that put no spaces between words: each character counts as one.
 _UNSPACED: Final = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-# What one of a series has in place of a number.
+# What one of a series has in place of a number; other languages, and other forms, are not known.
 _SERIES: Final = tuple(
     frozenset(words.split())
     for words in (
@@ -46,6 +46,17 @@ _SERIES: Final = tuple(
         "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth",
         "january february march april may june july august september october november december",
         "monday tuesday wednesday thursday friday saturday sunday",
+        "zwei drei vier fünf sechs sieben acht neun zehn",
+        "januar februar märz april mai juni juli august september oktober november dezember",
+        "montag dienstag mittwoch donnerstag freitag samstag sonnabend sonntag",
+        "январь февраль март апрель май июнь июль август сентябрь октябрь ноябрь декабрь",
+        "января февраля марта апреля мая июня июля августа сентября октября ноября декабря",
+        "январе феврале марте апреле мае июне июле августе сентябре октябре ноябре декабре",
+        "студзень люты сакавік красавік май чэрвень ліпень жнівень верасень кастрычнік лістапад снежань",
+        "студзеня лютага сакавіка красавіка мая чэрвеня ліпеня жніўня верасня кастрычніка лістапада снежня",
+        "первая вторая третья четвертая четвёртая пятая шестая седьмая восьмая девятая десятая",
+        "першая другая трэцяя чацвёртая пятая шостая сёмая восьмая дзявятая дзясятая",
+        "一 二 三 四 五 六 七 八 九 十",
     )
 )
 _KINDS: Final[tuple[Callable[[str], object], ...]] = (
@@ -95,6 +106,7 @@ def keys(text: Text) -> frozenset[int]:
         whole.append(_digest(text.title))
     every = {each ^ bit for each in whole for bit in (0, 1)}  # as good as two others
     every.update(nsmallest(_KEYS, _runs(words, _RUN)))
+    every.update(_runs(text.teaser[: _RUN + 1], _RUN))  # what a cut leaves, however short
     every.update(nsmallest(_TITLE_KEYS, _runs(text.title, _TITLE_RUN)))
     return frozenset(every)
 

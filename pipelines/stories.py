@@ -162,6 +162,11 @@ class _Book:
             else:
                 self._put(member)  # it begins nothing until its turn
                 queued.add(name)
+        for name in list(
+            queued
+        ):  # those that it leaves behind come first: they may be before it now
+            self._settled[name], old = self._now[name], self._before.get(name)
+            queued.update(m.entry_id for m in self._concerned(old, self._now[name]))
         self._find(each for name in queued for each in self._keys[name])
         waiting = [self._now[name].order for name in queued]
         heapify(waiting)

@@ -52,12 +52,13 @@ class Storybook:
                 whole = False
             if not whole or not (self.own.root / _WHOLE).exists():
                 self._make()
+            self._forget_lost()
             yield
 
     def discard(self) -> None:
         """Forget all; the tables know it too."""
         for path in self.own.root.glob("*"):
-            if path.name != ".lock":
+            if path.is_dir() and path.name != ".lock":
                 shutil.rmtree(path)
 
     def tell(
@@ -119,6 +120,14 @@ class Storybook:
             with suppress(DatasetError):
                 self._take_in(source)
         self.own.commit(ALL, (), "", {_WHOLE: seal({"rules": similarity.VERSION})})
+
+    def _forget_lost(self) -> None:
+        """A source whose folder was taken away tells no story any more."""
+        told = {path.stem for path in self.own.root.glob(_mark_name("*"))}
+        for source in told - {path.stem for path in self._dataset.root.glob("manifests/*.json")}:
+            with suppress(DatasetError):
+                if self._mark(source) != _NONE:
+                    self._take_in(source)
 
     def _take_in(self, source: str) -> None:
         """Read all that a source has."""

@@ -182,7 +182,10 @@ class Stored(Generic[Row]):
         if rest and parts and parts[last].rows < full:
             by_part[last]  # it takes the first of the new rows
         kept = [part.file for n, part in enumerate(parts) if n not in by_part]
-        change.keep(self.table.folder(self._source), kept)
+        try:
+            change.keep(self.table.folder(self._source), kept)
+        except FileNotFoundError as error:
+            raise Damaged(_damage(Path(error.filename), "is missing")) from error
         for n, rows in sorted(by_part.items()):
             base = self._arrow(n)
             room = full - base.num_rows if n == last else 0

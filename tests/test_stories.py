@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from datetime import timedelta
 from importlib.util import module_from_spec, spec_from_file_location
@@ -14,12 +15,13 @@ from test_rows import DAWN, HOSTS, seen
 
 from pipelines import storybook, table
 from pipelines.check import check_stories
-from pipelines.dataset import Dataset
+from pipelines.dataset import Change, Dataset
 from pipelines.entry import Record
 from pipelines.ledger import Course
 from pipelines.publish import publish, retell
 from pipelines.run import Run, next_run_id
 from pipelines.similarity import alike, keys, text_of
+from pipelines.stories import STORIES, Member, settle
 
 TITLE = "Belarus: Student sentenced to three years for a post about the protests"
 TEASER = (
@@ -240,6 +242,50 @@ def test_a_book_that_is_not_what_the_tables_are_is_made_good(tmp_path, what) -> 
     put(dataset, "b", 3, [("x", f"Again: {TITLE}", TEASER), ("y", f"Again: {OTHER[0]}", OTHER[1])])
     assert set(stories(dataset).values()) == {f"a: {TITLE}", f"a: {OTHER[0]}"}
     assert list(check_stories(dataset)) == []
+
+
+def test_a_source_that_is_taken_away_tells_no_story(tmp_path) -> None:
+    dataset = Dataset(tmp_path)
+    put(dataset, "a", 1, [("one", TITLE, TEASER)])
+    put(dataset, "b", 2, [("x", TITLE, TEASER)])
+    for folder in ("entries", "revisions"):
+        shutil.rmtree(tmp_path / folder / "source=a")
+    dataset.manifest_file("a").unlink()
+    put(dataset, "b", 3, [])
+    [row] = dataset.records("b")
+    assert row.story_id == row.entry_id
+
+
+def test_another_source_that_is_damaged_stops_nobody(tmp_path) -> None:
+    dataset = Dataset(tmp_path)
+    put(dataset, "b", 5, [("x", TITLE, TEASER)])
+    [part] = (tmp_path / "entries" / "source=b").iterdir()
+    whole = part.read_bytes()
+    part.write_bytes(b"junk")
+    put(dataset, "a", 2, [("one", f"Minsk: {TITLE}", TEASER)])
+    put(dataset, "c", 3, [("z", *OTHER)])
+    part.write_bytes(whole)
+    put(dataset, "c", 4, [])
+    assert stories(dataset)["b", TITLE] == f"a: Minsk: {TITLE}"
+
+
+def test_an_entry_that_moves_behind_another_leaves_its_story_to_the_next(tmp_path) -> None:
+    """As when an older backup of a source comes back and the archive is read again."""
+    dataset = Dataset(tmp_path)
+    title, day = "Board of the museum meets in Orsha for its annual report", timedelta(days=1)
+    member = Member(
+        entry_id="o", of="a", first_seen=DAWN + 3 * day, title=title, teaser=None, story_id="", shown=""
+    )  # fmt: skip
+    later = replace(member, entry_id="s", of="b", first_seen=DAWN + 4 * day)
+    with storybook.Storybook(dataset).own.lock("all"):
+        empty = table.Stored(tmp_path, STORIES, "all", ())
+        first = settle([member, later], empty)
+        dataset.commit("all", [Change(empty, new=first.new)], "", {})
+        stored = dataset.stored(STORIES, "all")
+        moved = replace(member, first_seen=DAWN + 7 * day)
+        fresh = replace(member, entry_id="n", first_seen=DAWN + 5 * day)
+        found = settle([moved, fresh], stored).members
+    assert {name: m.story_id for name, m in found.items()} == {"o": "s", "n": "s", "s": "s"}
 
 
 def test_what_is_common_to_many_stories_does_not_slow_them_down(tmp_path) -> None:

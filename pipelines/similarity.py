@@ -4,10 +4,10 @@ Two steps, as in near-duplicate search everywhere: a few keys of each text find 
 alike, and a look at both words by words decides.
 
 Keys are a bottom-k sketch (Broder, "On the resemblance and containment of documents", 1997; Cohen and
-Kaplan, "Summarizing data using bottom-k sketches", 2007): of all runs of three words, those with the
+Kaplan, "Summarizing data using bottom-k sketches", 2007): of all runs of four words, those with the
 lowest digests.  A text that is a piece of another, or the other with something added, has most of its
 keys in common with it, which is not so with the usual bands of MinHash: they ask how much of *both*
-texts is the same.  A title and its pairs of words are keys too, so that a long teaser does not hide it.
+texts is the same.  A title and its runs of three words are keys too, so that a long teaser does not hide it.
 Texts with ``LEAST_SHARED`` keys in common are worth a look.
 
 The decision is containment: the longest common subsequence of words, as a share of the shorter text.

@@ -139,7 +139,7 @@ class Stored(Generic[Row]):
         if wanted.size:
             for n, (known, numbers) in enumerate(self._indices):
                 first = np.searchsorted(known, wanted)
-                hits = np.flatnonzero(np.append(known, 0)[first] == wanted)
+                hits = np.flatnonzero(np.append(known, np.uint64(0))[first] == wanted)
                 hits = hits[first[hits] < known.size]
                 last = np.searchsorted(known, wanted[hits], "right")
                 for at, start, stop in zip(hits, first[hits], last, strict=True):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -33,6 +34,7 @@ class Staging:
         self._base = root / ".staging" / name
         self._folders: list[str] = []
         self._files: list[str] = []
+        self._kept: set[tuple[str, str]] = set()
 
     def folder(self, path: str) -> Path:
         """An empty folder that will take the place of the one at ``path``, with all that is in it."""
@@ -42,6 +44,7 @@ class Staging:
     def keep(self, path: str, names: Iterable[str]) -> None:
         """Files of the folder at ``path`` that stay as they are."""
         for name in names:
+            self._kept.add((path, name))
             old, new = self._root / path / name, self._staged(path) / name
             try:
                 os.link(old, new)
@@ -63,7 +66,7 @@ class Staging:
         for folder in {self._staged(path).parent for path in self._files}:
             sync(folder)
         note = {
-            "folders": {path: _files(self._staged(path)) for path in self._folders},
+            "folders": {path: self._content(path) for path in self._folders},
             "files": self._files,
         }
         draft = self._base / "draft"
@@ -91,10 +94,17 @@ class Staging:
         sync(self._base)
         self._forget()
 
-    def _trade(self, path: str, files: dict[str, int]) -> None:
+    def _content(self, path: str) -> dict[str, str | None]:
+        """The files of a staged folder, with the digest of each new one: a damaged one had its name."""
+        files = sorted(self._staged(path).iterdir())
+        return {
+            file.name: None if (path, file.name) in self._kept else _digest(file) for file in files
+        }
+
+    def _trade(self, path: str, files: dict[str, str | None]) -> None:
         """Put a staged folder in its place, unless it is there already."""
         here, staged = self._root / path, self._staged(path)
-        if here.exists() and _files(here) == files:
+        if here.exists() and _holds(here, files):
             return
         here.parent.mkdir(parents=True, exist_ok=True)
         if not here.exists():
@@ -144,9 +154,16 @@ def write(path: Path, data: bytes) -> None:
         raise OSError(number, os.strerror(number), str(path)) from error
 
 
-def _files(folder: Path) -> dict[str, int]:
-    """The files in a folder; each goes by its inode too, for a new file may be called as an old one."""
-    return {path.name: path.stat().st_ino for path in folder.iterdir()}
+def _holds(folder: Path, files: dict[str, str | None]) -> bool:
+    """Whether a folder has just these files."""
+    if {path.name for path in folder.iterdir()} != files.keys():
+        return False
+    return all(digest in (None, _digest(folder / name)) for name, digest in files.items())
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sync(folder: Path) -> None:

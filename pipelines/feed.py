@@ -13,7 +13,7 @@ from pipelines.entry import Record
 
 LONGEST: Final = 100  # entries
 _ATOM: Final = "http://www.w3.org/2005/Atom"
-_NO_XML: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+_NO_XML: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
 def as_atom(source: str, rows: Iterable[Record], edited: Mapping[str, datetime]) -> str:
@@ -34,9 +34,8 @@ def as_atom(source: str, rows: Iterable[Record], edited: Mapping[str, datetime])
     if newest:
         _add(feed, "link", rel="alternate", href=newest[0].page_url)
     for row in newest:
-        entry = _add(feed, "entry")
-        if row.language:
-            entry.set("xml:lang", row.language)
+        language = {"xml:lang": row.language} if row.language else {}
+        entry = _add(feed, "entry", **language)
         _add(entry, "id", _urn(row.entry_id))
         _add(entry, "title", row.title or row.teaser or row.url or "")
         _add(entry, "updated", _moment(updated[row.entry_id]))

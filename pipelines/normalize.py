@@ -20,6 +20,7 @@ def normalize(sighting: Sighting) -> Sighting | Rejected:
         "teaser": fold(sighting.teaser),
         "kind": fold(sighting.kind),
         "published_raw": fold(sighting.published_raw),
+        "language": fold(sighting.language),
     }
     if normal["title"] is None and normal["teaser"] is None and normal["url"] is None:
         return Rejected(sighting, Reason.EMPTY)

@@ -25,7 +25,7 @@ from pipelines.known import ENTRIES, REVISIONS, Known
 from pipelines.ledger import Counts, Course, Ledger
 from pipelines.missing import gone
 from pipelines.normalize import normalize
-from pipelines.revisions import changed_versions, version_of
+from pipelines.revisions import changed_versions, first_versions, version_of
 from pipelines.run import Run
 from pipelines.stories import member_of
 from pipelines.storybook import Storybook
@@ -136,7 +136,7 @@ def _merged(
     )
     first = {n: v for (n, revision), v in versions.items() if revision == 1}
     moved = {n for n in names - first.keys() if rows[n].first_seen != known.rows[n].first_seen}
-    first |= {n: v for (n, _), (_, v) in find((n, 1) for n in moved).items()}
+    first |= first_versions(stored_versions.find(key("id", n) for n in moved).values())
     stories = book.tell(source, (member_of(rows[n], said) for n, said in first.items()))
     known.add(known.stored.find(key("id", n) for n in stories.keys() - rows.keys()).items())
     told = {**known.rows, **rows}
@@ -172,12 +172,11 @@ def _rebuilt(
     versions = changed_versions(decisions, {})
     versions |= {(v.entry_id, v.revision): v for v in old_versions if v.entry_id not in rows}
     for row in every.values():
-        if (
-            row.entry_id,
-            row.revision,
-        ) not in versions:  # lost, or older than the table of versions
-            versions[row.entry_id, row.revision] = version_of(row, row.first_seen, row.run_id)
-    members = (member_of(row, versions.get((n, 1), row)) for n, row in every.items())
+        latest = (row.entry_id, row.revision)
+        if latest not in versions:  # lost, or older than the table of versions
+            versions[latest] = version_of(row, row.first_seen, row.run_id)
+    first = first_versions(versions.values())
+    members = (member_of(row, first[name]) for name, row in every.items())
     stories = book.tell(source, members, whole=True)
     now = sorted((replace(r, story_id=stories[n]) for n, r in every.items()), key=row_order)
     all_versions = sorted(versions.values(), key=version_order)

@@ -44,6 +44,16 @@ def version_of(row: Record, since: datetime, run_id: str) -> Version:
     )
 
 
+def first_versions(versions: Iterable[Version]) -> dict[str, Version]:
+    """The first version of each entry that is there: the first of all may have been lost."""
+    found: dict[str, Version] = {}
+    for version in versions:
+        first = found.setdefault(version.entry_id, version)
+        if version.revision < first.revision:
+            found[version.entry_id] = version
+    return found
+
+
 def changed_versions(
     decisions: Iterable[Decision], stored: Mapping[tuple[str, int], Version]
 ) -> Versions:

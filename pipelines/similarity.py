@@ -22,15 +22,18 @@ from dataclasses import dataclass
 from heapq import nsmallest
 from typing import Final
 
+import regex
 from rapidfuzz.distance import LCSseq
 from xxhash import xxh3_64_intdigest
 
-VERSION: Final = 1  # of keys and rules: a book that was made by another is made anew
+VERSION: Final = 2  # of keys and rules: a book that was made by another is made anew
 _RUN: Final = 4
 _KEYS: Final = 16
 LEAST_SHARED: Final = 2
 _TITLE_RUN: Final = 3
 _TITLE_KEYS: Final = 4
+_MOST_WORDS: Final = 1000  # of a title, and of a teaser: a comparison takes their product
+_MOST_CHARACTERS: Final = 16 * _MOST_WORDS
 _LEAST_WORDS: Final = 5  # fewer say nothing: "Press release", "News in brief"
 _ENOUGH_WORDS: Final = 20
 _LEAST_SHARE: Final = (0.85, 0.75)  # of short texts, of long ones
@@ -42,29 +45,44 @@ _UNSPACED: Final = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\
 _SERIES: Final = tuple(
     frozenset(words.split())
     for words in (
-        "one two three four five six seven eight nine ten eleven twelve",
+        "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
+        " seventeen eighteen nineteen twenty",
         "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth",
-        "january february march april may june july august september october november december",
-        "monday tuesday wednesday thursday friday saturday sunday",
+        "january february march april may june july august september october november december"
+        " jan feb mar apr jun jul aug sep sept oct nov dec",
+        "monday tuesday wednesday thursday friday saturday sunday mon tue wed thu fri sat sun",
         "zwei drei vier fünf sechs sieben acht neun zehn",
         "januar februar märz april mai juni juli august september oktober november dezember",
         "montag dienstag mittwoch donnerstag freitag samstag sonnabend sonntag",
+        "janvier février mars avril mai juin juillet août septembre octobre novembre décembre",
+        "enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre",
+        "janeiro fevereiro março abril maio junho julho agosto setembro outubro novembro dezembro",
+        "gennaio febbraio marzo aprile maggio giugno luglio agosto settembre ottobre novembre dicembre",
+        "stycznia lutego marca kwietnia maja czerwca lipca sierpnia września października listopada grudnia",
         "январь февраль март апрель май июнь июль август сентябрь октябрь ноябрь декабрь",
         "января февраля марта апреля мая июня июля августа сентября октября ноября декабря",
         "январе феврале марте апреле мае июне июле августе сентябре октябре ноябре декабре",
+        "понедельник вторник среда среду четверг пятница пятницу суббота субботу воскресенье",
         "студзень люты сакавік красавік май чэрвень ліпень жнівень верасень кастрычнік лістапад снежань",
         "студзеня лютага сакавіка красавіка мая чэрвеня ліпеня жніўня верасня кастрычніка лістапада снежня",
+        "січень лютий березень квітень травень червень липень серпень вересень жовтень листопад грудень",
+        "січня лютого березня квітня травня червня липня серпня вересня жовтня листопада грудня",
         "первая вторая третья четвертая четвёртая пятая шестая седьмая восьмая девятая десятая",
         "першая другая трэцяя чацвёртая пятая шостая сёмая восьмая дзявятая дзясятая",
+        "يناير فبراير مارس أبريل مايو يونيو يوليو أغسطس سبتمبر أكتوبر نوفمبر ديسمبر",
+        "जनवरी फरवरी फ़रवरी मार्च अप्रैल मई जून जुलाई अगस्त सितंबर सितम्बर अक्टूबर अक्तूबर नवंबर नवम्बर दिसंबर दिसम्बर",
         "一 二 三 四 五 六 七 八 九 十",
     )
 )
 _KINDS: Final[tuple[Callable[[str], object], ...]] = (
     lambda word: word[0].isdigit(),
     re.compile("[ivx]+").fullmatch,
+    re.compile("[a-zа-яіў]").fullmatch,  # Part A is not Part B
     *(words.__contains__ for words in _SERIES),
 )
-_WORD: Final = re.compile(f"[{_UNSPACED}]|[^\\W_{_UNSPACED}]+")
+_ASCII_WORD: Final = re.compile(r"[^\W_]+", re.ASCII)
+# The standard library takes the vowel signs of Indic scripts for the end of a word.
+_WORD: Final = regex.compile(f"[{_UNSPACED}]|[^\\W_{_UNSPACED}]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +109,12 @@ def text_of(title: str | None, teaser: str | None) -> Text:
 def _words(text: str | None) -> tuple[str, ...]:
     if text is None:
         return ()
-    if not text.isascii():
-        text = unicodedata.normalize("NFKC", text)
-    return tuple(_WORD.findall(text.casefold()))
+    text = text[:_MOST_CHARACTERS]
+    if text.isascii():
+        words = _ASCII_WORD.findall(text.casefold())
+    else:
+        words = _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+    return tuple(words[:_MOST_WORDS])
 
 
 def keys(text: Text) -> frozenset[int]:

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import datetime
 from heapq import heapify, heappop, heappush
@@ -145,11 +146,11 @@ class _Book:
         self._loaded: dict[Place, str] = {}
         self._settled: dict[str, Member] = {}  # as others saw it last
         self._keys: dict[str, frozenset[int]] = {}
-        self._begun: dict[
-            int, list[Order]
-        ] = {}  # who at hand begins a story, by key, the first one first
+        # Who at hand begins a story, by key, the first one first.
+        self._begun: dict[int, list[Order]] = {}
         self._places: dict[int, Places] = {}  # where in the table a key is
         self._at_hand: Counter[int] = Counter()  # how many of these places are loaded
+        self._whole: set[int] = set()  # keys of which all are
 
     def settle(self, told: Iterable[Member]) -> Settled:
         fresh = {member.entry_id: replace(member, story_id="") for member in told}
@@ -162,9 +163,7 @@ class _Book:
             else:
                 self._put(member)  # it begins nothing until its turn
                 queued.add(name)
-        for name in list(
-            queued
-        ):  # those that it leaves behind come first: they may be before it now
+        for name in list(queued):  # those that it leaves behind may come before it now
             self._settled[name], old = self._now[name], self._before.get(name)
             queued.update(m.entry_id for m in self._concerned(old, self._now[name]))
         self._find(each for name in queued for each in self._keys[name])
@@ -198,17 +197,19 @@ class _Book:
 
     def _rivals(self, member: Member) -> list[Member]:
         """Those that begin a story before this entry, and share some of its keys; the first one first."""
-        self._find(self._keys[member.entry_id])
+        keys = self._keys[member.entry_id]
+        self._find(keys)
+        if not self._is_last(member):  # then only a look at them tells which are before it
+            self._load_all(keys)
         shared: Counter[str | Place] = Counter()
-        for each in self._keys[member.entry_id]:
-            if not self._is_last(member):  # then only a look at them tells which are before it
-                self._load_all({each})
+        for each in keys:
             places = self._places[each]
             begun = self._begun.get(each, [])
             before = bisect_left(begun, member.order)
             if before + len(places) - self._at_hand[each] <= _COMMON:
                 shared.update(name for *_, name in begun[:before])
-                shared.update(place for place in places if place not in self._loaded)
+                if self._at_hand[each] < len(places):
+                    shared.update(place for place in places if place not in self._loaded)
         worth = [found for found, count in shared.items() if count >= similarity.LEAST_SHARED]
         self._load([found for found in worth if isinstance(found, Place)])
         names = [self._loaded[found] if isinstance(found, Place) else found for found in worth]
@@ -221,9 +222,14 @@ class _Book:
             return []
         keys = {each for m in said for each in similarity.keys(_text(m))}
         keys |= {each ^ _FOLLOWS for each in keys} | {key("story", now.entry_id)}
-        found = self._load_all(keys) - {now.entry_id}
+        self._load_all(keys)
+        names = {self._loaded[place] for each in keys for place in self._places[each]}
         first = min(m.order for m in said)
-        return [self._now[name] for name in found if self._now[name].order > first]
+        return [
+            self._now[name]
+            for name in names - {now.entry_id}
+            if self._now[name].order > first
+        ]
 
     def _is_last(self, member: Member) -> bool:
         """Whether no stored entry comes after this one."""
@@ -236,12 +242,11 @@ class _Book:
             found = self._stored.where(unknown)
             self._places.update((each, found.get(each, Places())) for each in unknown)
 
-    def _load_all(self, keys: Collection[int]) -> set[str]:
-        """Have all stored entries with these keys at hand; their names."""
+    def _load_all(self, keys: AbstractSet[int]) -> None:
+        """Have all stored entries with these keys at hand."""
         self._find(keys)
-        places = {place for each in keys for place in self._places[each]}
-        self._load(places)
-        return {self._loaded[place] for place in places}
+        self._load({place for each in keys - self._whole for place in self._places[each]})
+        self._whole |= keys
 
     def _load(self, places: Iterable[Place]) -> None:
         """Have these stored entries at hand."""
@@ -255,7 +260,8 @@ class _Book:
         name, old = member.entry_id, self._now.get(member.entry_id)
         if old is not None and old.begins:
             for each in self._keys[name]:
-                self._begun[each].remove(old.order)
+                begun = self._begun[each]
+                del begun[bisect_left(begun, old.order)]
         if old is None or (old.title, old.teaser) != (member.title, member.teaser):
             self._keys[name] = similarity.keys(_text(member))
         self._now[name] = member

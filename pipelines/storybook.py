@@ -19,6 +19,7 @@ from typing import Final
 
 from pipelines import similarity
 from pipelines.dataset import Change, Dataset
+from pipelines.revisions import first_versions
 from pipelines.sealed import seal, unseal
 from pipelines.stories import STORIES, Member, Settled, member_of, settle
 from pipelines.table import Damaged, DatasetError, Stored, key
@@ -36,9 +37,8 @@ class Storybook:
 
     def __init__(self, dataset: Dataset) -> None:
         self.own = Dataset(dataset.root / FOLDER)
-        self.awaiting: set[str] = (
-            set()
-        )  # sources with rows that tell another story than they should
+        # Sources with rows that tell another story than they should.
+        self.awaiting: set[str] = set()
         self._dataset = dataset
         self._pending: Settled | None = None
 
@@ -132,7 +132,7 @@ class Storybook:
     def _take_in(self, source: str) -> None:
         """Read all that a source has."""
         digest = self._digest(source)
-        first = {v.entry_id: v for v in self._dataset.versions(source) if v.revision == 1}
+        first = first_versions(self._dataset.versions(source))
         rows = self._dataset.records(source)
         told = [member_of(row, first.get(row.entry_id, row)) for row in rows]
         for piece in self._pieces(source, told, whole=True):
@@ -164,7 +164,7 @@ class Storybook:
             told = unseal((self.own.root / _mark_name(source)).read_bytes())
         except (OSError, ValueError):
             return _NONE
-        return str(told["manifest"])
+        return str(told.get("manifest"))
 
     def _digest(self, source: str) -> str:
         try:

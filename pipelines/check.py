@@ -15,6 +15,8 @@ from typing import Any
 
 from pipelines import ledger
 from pipelines.dataset import TABLES, Dataset, Manifest
+from pipelines.entry import PARTITION
+from pipelines.run import SOURCE_NAME, run_started
 from pipelines.sealed import unseal
 from pipelines.stories import STORIES
 from pipelines.storybook import ALL, Storybook
@@ -46,13 +48,30 @@ def check(dataset: Dataset, source: str) -> Iterator[Finding]:
         yield from _agreement(dataset, source, manifest)
 
 
+def check_strays(dataset: Dataset) -> Iterator[Finding]:
+    """What lies where the data set's files lie and belongs to no source."""
+    prefix = f"{PARTITION.name}="
+    for table in TABLES:
+        for path in sorted((dataset.root / table.name).glob("*")):
+            name = path.name.removeprefix(prefix)
+            if not path.name.startswith(prefix) or not SOURCE_NAME.fullmatch(name):
+                yield Finding(path, "a foreign file; readers of the folder take it for rows")
+    for path in sorted((dataset.root / "manifests").glob("*")):
+        if path.suffix != ".json" or not SOURCE_NAME.fullmatch(path.stem):
+            yield Finding(path, "no source can have this manifest")
+    for path in sorted((dataset.root / "runs").glob("*.json")):
+        if run_started(path.stem) is None:
+            yield Finding(path, "no run can have this ledger")
+
+
 def check_stories(dataset: Dataset) -> Iterator[Finding]:
     """What is wrong with the book of stories, which belongs to all sources."""
     book = Storybook(dataset)
     for path in book.marks():
         try:
-            unseal(path.read_bytes())
-        except ValueError as error:
+            if "manifest" not in unseal(path.read_bytes()):
+                yield Finding(path, "it is no mark of a source")
+        except (OSError, ValueError) as error:
             yield Finding(path, str(error))
     try:
         manifest = book.own.manifest(ALL)

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 Row = TypeVar("Row")
 
 ARCHIVE_SUFFIX: Final = ".warc.gz"
+_A_MOMENT: Final = 1.0  # seconds: what a run of another source takes to tell a story here
 TABLES: Final[tuple[Table[Any], ...]] = (REVISIONS, ENTRIES)
 
 
@@ -116,12 +117,12 @@ class Dataset:
         """Hold the source, be sure that its output can be written, and end what a dead run began.
 
         The lock is the kernel's: it goes with its process, however that ends.  Raises ``Locked`` when
-        another process has it, unless told to ``wait``.
+        another process still has it after a moment, unless told to ``wait``.
         """
         try:
             folder = self.root / ".lock"
             folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(folder / _checked(source), timeout=-1 if wait else 0)
+            lock = FileLock(folder / _checked(source), timeout=-1 if wait else _A_MOMENT)
             lock.acquire()
         except Timeout:
             raise Locked(f"{source}: another process is working on it in {self.root}") from None
@@ -138,6 +139,15 @@ class Dataset:
         prefix = f"{PARTITION.name}="
         folders = sorted((self.root / ENTRIES.name).glob(prefix + "*"))
         return [folder.name.removeprefix(prefix) for folder in folders]
+
+    def everyone(self) -> list[str]:
+        """The sources that anything here belongs to, whether they still exist or not."""
+        folders = [path for table in TABLES for path in (self.root / table.name).glob("*=*")]
+        found = {path.name.partition("=")[2] for path in folders}
+        found |= {path.name for path in (self.root / "archive").glob("*")}
+        found |= {path.stem for path in (self.root / "manifests").glob("*.json")}
+        found |= {path.stem.partition("-")[2] for path in (self.root / "runs").glob("*.json")}
+        return sorted(filter(SOURCE_NAME.fullmatch, found))
 
     def manifest(self, source: str) -> Manifest:
         """What a source's tables hold; an empty one before its first run.  Raises ``Damaged``."""

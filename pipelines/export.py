@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
@@ -52,23 +54,29 @@ def write_duckdb(dataset: Dataset, sources: Sequence[str], file: Path) -> None:
     except ImportError:
         reason = "DuckDB is not installed; pip install 'harvester[duckdb]'"
         raise DatasetError(reason) from None
-    for source in sources:  # every file is looked at before any is taken
-        dataset.records(source)
-        dataset.versions(source)
+    with new_file(file) as draft, duckdb.connect(draft) as database:
+        for table in TABLES:
+            parts = ((s, part) for s in sources for part in dataset.stored(table, s).parts_read())
+            for n, (source, part) in enumerate(parts):
+                database.register("part", part)
+                query = f"SELECT *, ?::VARCHAR AS {PARTITION.name} FROM part"  # noqa: S608
+                into = f"INSERT INTO {table.name}" if n else f"CREATE TABLE {table.name} AS"
+                database.execute(f"{into} {query}", [source])
+
+
+@contextmanager
+def new_file(file: Path) -> Iterator[Path]:
+    """A place to write what becomes ``file`` when all is written.
+
+    Raises ``FileExistsError``: nothing is overwritten.
+    """
+    if file.exists():
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(file))
     draft = file.with_name(f".{file.name}.draft")
     draft.unlink(missing_ok=True)
     try:
-        with duckdb.connect(draft) as database:
-            for table in TABLES:
-                folders = [
-                    str(dataset.root / table.folder(source) / "*.parquet") for source in sources
-                ]
-                database.execute(
-                    f"CREATE TABLE {table.name} AS SELECT * FROM read_parquet(?, "  # noqa: S608
-                    f"hive_partitioning = true, hive_types = {{'{PARTITION.name}': VARCHAR}})",
-                    [folders],
-                )
-        os.link(draft, file)  # which fails where there is a file already
+        yield draft
+        draft.replace(file)
     finally:
         draft.unlink(missing_ok=True)
 

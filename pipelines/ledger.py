@@ -181,6 +181,8 @@ def read(path: Path) -> dict[str, Any]:
     """What a ledger file says.  Raises ``Damaged``."""
     try:
         told = unseal(path.read_bytes())
+        if told.get("run_id") != path.stem:
+            raise ValueError(f"it is that of {told.get('run_id')}")
         if {"mode", "course"} <= told.keys() and {"stops", "pages"} <= told["course"].keys():
             return dict(told)
         problem = "it lacks its course"

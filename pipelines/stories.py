@@ -225,11 +225,7 @@ class _Book:
         self._load_all(keys)
         names = {self._loaded[place] for each in keys for place in self._places[each]}
         first = min(m.order for m in said)
-        return [
-            self._now[name]
-            for name in names - {now.entry_id}
-            if self._now[name].order > first
-        ]
+        return [self._now[name] for name in names - {now.entry_id} if self._now[name].order > first]
 
     def _is_last(self, member: Member) -> bool:
         """Whether no stored entry comes after this one."""

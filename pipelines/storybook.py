@@ -17,7 +17,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from pipelines import similarity
 from pipelines.dataset import Change, Dataset
 from pipelines.revisions import first_versions
 from pipelines.sealed import seal, unseal
@@ -119,7 +118,7 @@ class Storybook:
         for source in self._dataset.sources():
             with suppress(DatasetError):
                 self._take_in(source)
-        self.own.commit(ALL, (), "", {_WHOLE: seal({"rules": similarity.VERSION})})
+        self.own.commit(ALL, (), "", {_WHOLE: seal({"manifest": _NONE})})
 
     def _forget_lost(self) -> None:
         """A source whose folder was taken away tells no story any more."""

@@ -126,6 +126,10 @@ class Stored(Generic[Row]):
         """Every row, in the order of the files."""
         return [row for n in range(len(self.parts)) for row in self._rows(n)]
 
+    def parts_read(self) -> Iterator[pa.Table]:
+        """The rows as they lie in the files, one after the other, each as it was written."""
+        return (self._arrow(n) for n in range(len(self.parts)))
+
     def find(self, keys: Iterable[int]) -> dict[Place, Row]:
         """The rows that have one of these keys (and, once in 2 ** 64 times, one that has not)."""
         return self.rows_at({place for places in self.where(keys).values() for place in places})
@@ -139,8 +143,8 @@ class Stored(Generic[Row]):
         if wanted.size:
             for n, (known, numbers) in enumerate(self._indices):
                 first = np.searchsorted(known, wanted)
-                hits = np.flatnonzero(np.append(known, np.uint64(0))[first] == wanted)
-                hits = hits[first[hits] < known.size]
+                hits = np.flatnonzero(first < known.size)
+                hits = hits[known[first[hits]] == wanted[hits]]
                 last = np.searchsorted(known, wanted[hits], "right")
                 for at, start, stop in zip(hits, first[hits], last, strict=True):
                     found[int(wanted[at])].add(n, numbers[start:stop])

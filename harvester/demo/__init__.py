@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 import typer
 
 from harvester.terminal import complain, print_table
+from pipelines.check import Finding
 
 if TYPE_CHECKING:
     from pipelines.dataset import Dataset
@@ -39,10 +40,16 @@ _MARK_TEXT: Final = (
 )
 
 
-def note_is_whole(output: Path) -> bool:
-    """Whether the demo's note, if there is one, says what it said."""
+def check_note(output: Path) -> Iterator[Finding]:
+    """What is wrong with the demo's note, if there is one."""
     path = output / MARK
-    return not path.exists() or path.read_bytes() == _MARK_TEXT.encode()
+    if path.exists() and path.read_bytes() != _MARK_TEXT.encode():
+        yield Finding(path, "it is not what was written")
+
+
+def write_note(output: Path) -> None:
+    """Say that a folder holds the demo's data set."""
+    (output / MARK).write_text(_MARK_TEXT, encoding="utf-8")
 
 
 def is_demo(output: Path) -> bool:
@@ -75,7 +82,7 @@ def run_demo(output: Path) -> int:
         return Exit.CANNOT_CREATE
     try:
         output.mkdir(parents=True, exist_ok=True)
-        (output / MARK).write_text(_MARK_TEXT, encoding="utf-8")
+        write_note(output)
     except OSError as error:
         complain(f"{error.filename}: {error.strerror}")
         return Exit.CANNOT_CREATE

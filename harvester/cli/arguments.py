@@ -1,0 +1,44 @@
+"""What several commands are told in the same way, and what is made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Names = Annotated[list[str] | None, typer.Argument(metavar="[SOURCE]...")]
+Output = Annotated[Path | None, typer.Option(help="Folder of the data set [default: output].")]
+Since = Annotated[
+    str | None, typer.Option(metavar="DATE", help="First day of the window, 2011-07-01.")
+]
+Until = Annotated[str | None, typer.Option(metavar="DATE", help="Last day of the window.")]
+Json = Annotated[bool, typer.Option("--json", help="Print a report that machines read.")]
+Verbose = Annotated[bool, typer.Option(help="Show Scrapy's log on standard error.")]
+
+
+def chosen_of(names: Sequence[str] | None, all_: bool, known: Iterable[str]) -> list[str]:
+    """The sources that were named, each once, or all.  Raises ``typer.BadParameter``."""
+    if not names and not all_:
+        raise typer.BadParameter(f"name a source or say --all; known are {', '.join(known)}")
+    for name in names or ():
+        if name not in known:
+            raise typer.BadParameter(f"no source {name!r}; known are {', '.join(known)}")
+    return list(dict.fromkeys(names or known))
+
+
+def _day(option: str, text: str | None) -> date | None:
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError:
+        raise typer.BadParameter(f"{option} {text!r} is no day; write it as 2011-07-31") from None
+
+
+def window_of(since: str | None, until: str | None) -> dict[str, date | None]:
+    """The two ends of a window of days.  Raises ``typer.BadParameter``."""
+    first, last = _day("--since", since), _day("--until", until)
+    if first and last and first > last:
+        raise typer.BadParameter(f"--since {first} lies after --until {last}")
+    return {"since": first, "until": last}

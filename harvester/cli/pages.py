@@ -1,0 +1,105 @@
+"""Commands about the sources, and about single pages; they store nothing but a demo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harvester.cli.arguments import Json, Output
+from harvester.terminal import complain, print_json, print_table, printable
+
+
+def sources_(as_json: Json = False) -> int:
+    """List the sources."""
+    from harvester.crawl import project_settings, sources
+
+    known = sources(project_settings(None))
+    if as_json:
+        listed = [
+            {
+                "name": name,
+                "start_urls": cls.start_urls,
+                "language": cls.language,
+                "timezone": cls.timezone,
+                "pattern": cls.pattern.to_dict() if cls.pattern else None,
+            }
+            for name, cls in known.items()
+        ]
+        print_json(listed)
+        return 0
+    rows = [
+        [name, cls.language, "by hand" if cls.pattern else "learned", " ".join(cls.start_urls)]
+        for name, cls in known.items()
+    ]
+    print_table(["source", "language", "pattern", "start address"], rows)
+    return 0
+
+
+def peek(
+    target: Annotated[str, typer.Argument(metavar="URL|FILE")],
+    url: Annotated[str | None, typer.Option(help="The address of a page that is a FILE.")] = None,
+    source: Annotated[
+        str | None, typer.Option(help="Read as this source does [default: by the address's host].")
+    ] = None,
+    hint: Annotated[
+        list[str] | None,
+        typer.Option(metavar="LINE", help="A line of a pattern that learning has to keep."),
+    ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say what learning weighed; no source's pattern.")
+    ] = False,
+    as_json: Json = False,
+) -> int:
+    """Show what would be read from a page; nothing is stored."""
+    from harvester.crawl import Exit, project_settings, sources
+    from harvester.peek import PeekError, get, is_address, read_as, reasons
+
+    hints = _hint(hint or [])
+    settings = project_settings(None)
+    known = sources(settings)
+    if source is not None and source not in known:
+        raise typer.BadParameter(f"no source {source!r}; known are {', '.join(known)}")
+    if not is_address(target) and not Path(target).is_file():
+        raise typer.BadParameter(f"{target}: no such file, and no http address")
+    try:
+        page = get(target, url, settings)
+    except PeekError as error:
+        complain(str(error))
+        return Exit.UNAVAILABLE
+    listing = read_as(page, known, source, hints, learned=explain)
+    if as_json:
+        pattern = listing.pattern.to_dict() if listing.pattern else None
+        print_json({**listing.to_dict(), "pattern": pattern, "evidence": listing.evidence.reasons})
+    elif listing.entries:
+        rows = [
+            [e.day or e.published_raw, e.kind, e.title, e.teaser, e.url] for e in listing.entries
+        ]
+        print_table(["date", "kind", "title", "teaser", "address"], rows)
+        typer.echo(f"{len(rows)} entries; next page: {listing.next_url or 'none'}")
+        typer.echo(f"pattern ({'; '.join(listing.evidence.reasons)}):")
+        typer.echo(listing.pattern.to_toml() if listing.pattern else "", nl=False)
+    if explain and not as_json:
+        for line in reasons(page, hints):
+            typer.echo(printable(line))
+    if not listing.entries:
+        complain(f"{page.url}: no listing: {'; '.join(listing.evidence.reasons)}")
+        return Exit.UNAVAILABLE
+    return 0
+
+
+def _hint(lines: list[str]) -> dict[str, object]:
+    from harvester.parsers.pattern import PatternError, hint_from_toml
+
+    try:
+        return hint_from_toml("\n".join(lines))
+    except PatternError as error:
+        raise typer.BadParameter(f"--hint: {error}") from error
+
+
+def demo(output: Output = None) -> int:
+    """Crawl two small sites that this command serves itself, and show what was stored."""
+    from harvester.demo import run_demo
+
+    return run_demo(output or Path("output"))

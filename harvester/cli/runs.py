@@ -1,0 +1,198 @@
+"""Commands that fetch pages, or read archived ones again, and publish what they say."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from harvester.cli.arguments import Json, Names, Output, Since, Until, Verbose, chosen_of, window_of
+from harvester.terminal import complain, print_json
+
+if TYPE_CHECKING:
+    from harvester.crawl import Outcome
+
+
+def crawl(
+    names: Names = None,
+    all_: Annotated[bool, typer.Option("--all", help="Crawl every source.")] = False,
+    start_url: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="URL", help="Another listing of the source's site; several may follow."
+        ),
+    ] = None,
+    since: Since = None,
+    until: Until = None,
+    max_pages: Annotated[
+        int | None, typer.Option(min=1, help="Listing pages to read for each start address.")
+    ] = None,
+    full: Annotated[bool, typer.Option(help="Read on past pages where all is known.")] = False,
+    output: Output = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> int:
+    """Fetch listings, archive them, and merge their entries into the data set."""
+    from harvester.crawl import crawl as run
+    from harvester.crawl import project_settings, sources, worst
+    from harvester.peek import is_address
+    from pipelines.identity import canonical_url
+
+    settings = project_settings(output, verbose=verbose)
+    if start_url:  # one --start-url may be followed by several addresses
+        start_url += [name for name in names or () if is_address(name)]
+        names = [name for name in names or () if not is_address(name)]
+    chosen = chosen_of(names, all_, sources(settings))
+    if start_url and len(chosen) > 1:
+        raise typer.BadParameter("--start-url belongs to one source; name just that one")
+    for url in start_url or ():
+        if canonical_url(url) is None:
+            raise typer.BadParameter(f"--start-url {url!r} is no http address")
+    _warn_of_demo(Path(settings["HARVESTER_OUTPUT"]), start_url)
+    arguments = {
+        "start_url": start_url,
+        **window_of(since, until),
+        "max_pages": max_pages,
+        "full": full,
+    }
+    outcomes = run(
+        dict.fromkeys(chosen, arguments), settings, progress=sys.stderr.isatty() and not verbose
+    )
+    _show(outcomes, as_json)
+    return worst(outcomes)
+
+
+def replay(
+    names: Names = None,
+    since: Since = None,
+    until: Until = None,
+    run: Annotated[str | None, typer.Option(metavar="ID", help="Only this run.")] = None,
+    warc: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Read this archive file; several may follow."),
+    ] = None,
+    archive: Annotated[
+        Path | None,
+        typer.Option(
+            help="Output folder whose archive is read [default: --output's own, else output]."
+        ),
+    ] = None,
+    output: Output = None,
+    as_json: Json = False,
+) -> int:
+    """Rebuild the data set from the archive, without the network."""
+    from harvester.archive import read_run
+    from harvester.crawl import Exit, failed, judge, project_settings, sources, worst
+    from harvester.crawl import Outcome as Result
+    from harvester.replay import replay as rebuild
+    from pipelines.dataset import Dataset
+    from pipelines.run import run_started
+
+    settings = project_settings(output)
+    known = sources(settings)
+    if warc:  # one --warc may be followed by several files, as a shell's * gives them
+        warc += [Path(name) for name in names or () if name not in known]
+        names = [name for name in names or () if name in known]
+    window = window_of(since, until)
+    dataset = Dataset(Path(settings["HARVESTER_OUTPUT"]))
+    kept = Dataset(_archive_root(archive, dataset.root, project_settings(None)["HARVESTER_OUTPUT"]))
+    chosen = chosen_of(names, not names, known)
+    files: dict[str, list[Path]] = {}
+    for path in warc or ():
+        if not path.is_file():
+            raise typer.BadParameter(f"--warc {path}: no such file")
+        # A file of ours names its source; for one from elsewhere it must be said.
+        source = read_run(path, "").source or (chosen[0] if len(chosen) == 1 else "")
+        if not source:
+            raise typer.BadParameter(f"{path} does not say which source it is of; name the source")
+        if source not in chosen:
+            raise typer.BadParameter(f"{path} is an archive of {source}, which was not asked for")
+        files.setdefault(source, []).append(path)
+    if run and run_started(run) is None:
+        raise typer.BadParameter(
+            f"--run {run!r} is no run; the files in runs/ are named after them"
+        )
+    if not warc:
+        for source in chosen:
+            if found := kept.archive_files(source, run or "*"):
+                files[source] = found
+    # The whole archive says what the rows are; a part of it can only add to them.
+    whole = not (warc or run or since or until)
+    if not files:
+        what = f"run {run}" if run else "archived run of " + ", ".join(chosen)
+        raise typer.BadParameter(f"no {what} in {kept.root / 'archive'}")
+    outcomes = []
+    for source, paths in files.items():
+        try:
+            report = rebuild(
+                dataset,
+                known[source](),
+                settings,
+                paths,
+                since=window["since"],
+                until=window["until"],
+                rebuild=whole,
+            )
+        except Exception as error:
+            outcomes.append(failed(source, error))
+            continue
+        outcome = judge(source, report)
+        # Damage to an archive is a matter of data, not of a site being down.
+        if outcome.exit is Exit.UNAVAILABLE:
+            outcome = Result(source, Exit.DATA, outcome.problem, report)
+        outcomes.append(outcome)
+    _show(outcomes, as_json)
+    return worst(outcomes)
+
+
+def _archive_root(given: Path | None, output: Path, default: str) -> Path:
+    if given is not None:
+        return given
+    return output if (output / "archive").is_dir() else Path(default)
+
+
+def _warn_of_demo(output: Path, start_urls: Sequence[str] | None) -> None:
+    from harvester.demo import is_demo
+
+    if not start_urls and is_demo(output):
+        complain(f"{output} holds the demo's rows; `make clean` removes them")
+
+
+def _show(outcomes: Sequence[Outcome], as_json: bool) -> None:
+    if as_json:
+        print_json([_plain(outcome) for outcome in outcomes])
+    elif sys.stdout.isatty():
+        for outcome in outcomes:
+            if outcome.report:
+                c, rows = outcome.report.counts, outcome.report.rows
+                typer.echo(
+                    f"{outcome.source}: {len(outcome.report.course.pages)} pages, {c.entries} entries: "
+                    f"{c.new} new, {c.repeats} repeats, {c.revised} revised, {c.seen} seen, "
+                    f"{c.rejected} rejected; {rows} rows stored"
+                )
+    for outcome in outcomes:
+        if outcome.problem:
+            complain(f"{outcome.source}: {outcome.problem}")
+
+
+def _plain(outcome: Outcome) -> dict[str, Any]:
+    report = outcome.report
+    plain: dict[str, Any] = {
+        "source": outcome.source,
+        "exit": int(outcome.exit),
+        "problem": outcome.problem,
+    }
+    if report:
+        plain |= {
+            "run_id": report.run.run_id,
+            "counts": asdict(report.counts),
+            "rows": report.rows,
+            "stops": [asdict(stop) for stop in report.course.stops],
+            "failures": [asdict(failure) for failure in report.course.failures],
+            "pages": [asdict(page) for page in report.course.pages],
+        }
+    return plain

@@ -1,0 +1,82 @@
+"""What a data set is made of, how each piece is checked, and how it is made good.
+
+Sources first, with and without a spider, then what belongs to all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from functools import partial
+
+from scrapy.settings import BaseSettings
+
+from harvester.demo import check_note, write_note
+from harvester.replay import repair
+from harvester.spider import ListingSpider
+from pipelines.check import Finding, check, check_stories, check_strays
+from pipelines.dataset import CannotCreate, Dataset
+from pipelines.publish import retell
+from pipelines.storybook import ALL, Storybook
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A piece of a data set: ``look`` finds what is wrong, ``mend`` makes it good and says how.
+
+    ``mend`` is ``None`` where only a person can.
+    """
+
+    name: str
+    look: Callable[[], list[Finding]]
+    mend: Callable[[], str] | None = None
+
+
+def pieces(
+    dataset: Dataset,
+    names: Sequence[str],
+    known: Mapping[str, type[ListingSpider]],
+    settings: BaseSettings,
+) -> Iterator[Piece]:
+    """The pieces of a data set; only those of some sources where ``names`` are given."""
+    for source in names or sorted({*known, *dataset.everyone()}):
+        spider = known.get(source)
+        mend = partial(_rebuild, dataset, spider, settings) if spider else None
+        yield Piece(source, partial(_look, dataset, source), mend)
+    if not names:
+        yield Piece("output", lambda: list(check_strays(dataset)))
+        yield Piece("demo", lambda: list(check_note(dataset.root)), partial(_note, dataset))
+    yield Piece("stories", partial(_look_at_stories, dataset), partial(_tell_anew, dataset))
+
+
+def _look(dataset: Dataset, source: str) -> list[Finding]:
+    with ExitStack() as held:
+        with suppress(CannotCreate):  # a copy that cannot be written can still be checked
+            held.enter_context(dataset.lock(source))
+        return list(check(dataset, source))
+
+
+def _rebuild(dataset: Dataset, spider: type[ListingSpider], settings: BaseSettings) -> str:
+    report = repair(dataset, spider(), settings)
+    return f"rebuilt, {report.rows} rows"
+
+
+def _look_at_stories(dataset: Dataset) -> list[Finding]:
+    with ExitStack() as held:
+        with suppress(CannotCreate):
+            held.enter_context(Storybook(dataset).own.lock(ALL, wait=True))
+        return list(check_stories(dataset))
+
+
+def _tell_anew(dataset: Dataset) -> str:
+    book = Storybook(dataset)
+    with book.own.lock(ALL, wait=True):
+        book.discard()
+    retell(dataset, dataset.sources())
+    return "told anew"
+
+
+def _note(dataset: Dataset) -> str:
+    write_note(dataset.root)
+    return "written anew"

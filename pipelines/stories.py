@@ -1,10 +1,13 @@
 """Which entries tell one story: near-duplicates, whatever their slug, their source, their boilerplate.
 
 The story of an entry is the first entry that it is alike to and that begins a story itself; if there
-is none, it begins one.  First is who was seen first.  So the stories are a function of the entries
-alone (of when each was first seen, and what it said then), not of the order in which runs brought
-them: what is looked up for a run's own entries is what a rebuild finds.  An entry that comes late,
-from an old archive, may begin the story of later ones; only these are looked at again.
+is none, it begins one.  First is who was seen first.  Only those are held against it that share
+``LEAST_SHARED`` keys with it, not counting keys that more than ``_COMMON`` stories before it have.
+
+So the stories are a function of the entries alone (of when each was first seen, and what it said
+then), not of the order in which runs brought them: what is looked up for a run's own entries is what
+a rebuild finds.  An entry that comes late, from an old archive, may begin the story of later ones;
+only these are looked at again.
 """
 
 from __future__ import annotations
@@ -136,7 +139,12 @@ def settle(told: Iterable[Member], stored: Stored[Member]) -> Settled:
 
 
 class _Book:
-    """The members at hand, and behind them those that are stored."""
+    """The members at hand, and behind them those that are stored.
+
+    Entries are settled one after the other, the first one first.  Whose turn is still to come begins
+    no story; all before are final.  ``_before`` is how a stored one was, ``_now`` how each is, and
+    ``_settled`` how it was when its turn came last, which is what the ones after it have seen of it.
+    """
 
     def __init__(self, stored: Stored[Member]) -> None:
         self._stored = stored
@@ -144,7 +152,7 @@ class _Book:
         self._now: dict[str, Member] = {}
         self._before: dict[str, Member] = {}
         self._loaded: dict[Place, str] = {}
-        self._settled: dict[str, Member] = {}  # as others saw it last
+        self._settled: dict[str, Member] = {}
         self._keys: dict[str, frozenset[int]] = {}
         # Who at hand begins a story, by key, the first one first.
         self._begun: dict[int, list[Order]] = {}

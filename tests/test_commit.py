@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import random
+import shutil
 import sys
 from contextlib import suppress
 from dataclasses import replace
@@ -255,6 +256,22 @@ def test_exports(tmp_path, run) -> None:
     assert run("harvester", "export", "--to", "xml", "--output", dataset.root).code == 64
 
 
+def test_an_export_that_cannot_be_written_says_why(tmp_path, run) -> None:
+    dataset = Dataset(tmp_path / "output")
+    assert "no rows in" in run("harvester", "export", "--output", dataset.root).err
+    put(dataset, 1, listing(1, [3, 2, 1]))
+    for file in ("", ".", "none/a.csv"):
+        done = run("harvester", "export", "--file", file, "--output", dataset.root)
+        assert done.code == 64
+        assert "--file" in done.err
+    twice = run("harvester", "export", "test", "test", "--output", dataset.root)
+    assert len(twice.out.splitlines()) == 4
+    [part] = dataset.root.glob("entries/*/*.parquet")
+    part.write_bytes(b"")
+    assert run("harvester", "export", "--file", "a.csv", "--output", dataset.root).code == 65
+    assert [path.name for path in tmp_path.iterdir()] == ["output"], "no half of it"
+
+
 def test_a_feed_and_a_database(tmp_path, run) -> None:
     dataset = Dataset(tmp_path / "o")
     texts = ["<b>&amp; \u202e</b>", "Two", None]
@@ -287,6 +304,14 @@ def test_a_feed_and_a_database(tmp_path, run) -> None:
         assert database.sql("SELECT count(*) FROM revisions").fetchall() == [(4,)]
     assert run(*order, "--file", target).code == 64, "nothing is overwritten"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["all.duckdb", "o"]
+
+    odd = (tmp_path / "x[1]" / "source=other").absolute()
+    odd.parent.mkdir()
+    dataset.root.rename(odd)
+    target.unlink()
+    assert run("harvester", "export", "--to", "duckdb", "--output", odd, "--file", target).code == 0
+    with duckdb.connect(target, read_only=True) as database:
+        assert database.sql("SELECT DISTINCT source FROM entries").fetchall() == [("test",)]
 
 
 # ------------------------------------------------------------------ faults
@@ -372,6 +397,62 @@ def test_where_folders_cannot_trade_places_one_follows_the_other(tmp_path, monke
     put(dataset, 2, listing(2, [4, 3, 2], frozenset([2])))
     assert len(dataset.read()) == 4
     assert [f for f in check(dataset, "test") if "archive" not in str(f)] == []
+
+
+def test_what_was_committed_is_ended_in_a_copy_too(tmp_path, monkeypatch) -> None:
+    one, other = Dataset(tmp_path / "one"), Dataset(tmp_path / "other")
+    put(one, 1, listing(1, [3, 2, 1]))
+    before = state(one)
+    trade, traded = commit.Staging._trade, []
+
+    def once(self: commit.Staging, path: str, files: dict[str, str | None]) -> None:
+        if traded:
+            raise Killed
+        traded.append(path)
+        trade(self, path, files)
+
+    with monkeypatch.context() as patch, suppress(Killed):
+        patch.setattr(commit.Staging, "_trade", once)
+        patch.setattr("shutil.rmtree", lambda *_, **__: None)
+        put(one, 2, listing(2, [4, 3, 2, 1], frozenset([3])))
+    shutil.copytree(one.root, other.root)
+    for dataset in (one, other):
+        with dataset.lock("test"):
+            pass
+        assert len(dataset.records("test")) == 4
+    assert state(one) == state(other) != before
+
+
+def test_check_names_what_belongs_to_nobody_and_says_what_it_cannot_repair(tmp_path, run) -> None:
+    dataset = Dataset(tmp_path / "o")
+    assert run("harvester", "demo", "--output", dataset.root).code == 0
+
+    def told(code: int, *order: str) -> str:
+        done = run("harvester", "check", "--output", dataset.root, *order)
+        assert done.code == code, done.err
+        return done.err
+
+    told(0)
+    marks = dataset.root / ".stories" / "told"
+    one, other = sorted(path.name for path in (dataset.root / "runs").iterdir())
+    for path, content in {
+        marks / "belhelcom.json": dataset.manifest_file("belhelcom").read_bytes(),
+        dataset.root / "DEMO.txt": b"?",
+        dataset.root / "runs" / one: (dataset.root / "runs" / other).read_bytes(),
+    }.items():
+        path.write_bytes(content)
+        assert str(path) in told(65)
+        assert path.name in told(0, "--repair")
+        assert not told(0)
+    (marks / "folder").mkdir()
+    assert "folder" in told(65)
+    told(0, "--repair")
+    (dataset.root / "entries" / "notes.txt").write_text("mine")
+    shutil.copytree(dataset.root / "entries/source=belhelcom", dataset.root / "entries/source=gone")
+    assert "notes.txt" in told(65)
+    assert "gone: this cannot be repaired" in told(65, "--repair")
+    assert "gone.json" in told(65, "gone")
+    assert told(64, "never")
 
 
 def test_every_flipped_bit_is_named(tmp_path) -> None:

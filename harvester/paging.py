@@ -5,11 +5,15 @@ Page numbers mean nothing here, because listings shift while they are read.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
+from urllib.parse import parse_qsl, urlsplit
 
 from pipelines.entry import Entry
+from pipelines.identity import host_of
 from pipelines.run import Scope
 
 # No listing that people write goes on for longer; a calendar or a trap does.
@@ -35,6 +39,12 @@ class StopReason(StrEnum):
     def whole(self) -> bool:
         """Whether the listing was read to its end, or to where an earlier run had read it whole."""
         return self in (StopReason.LAST_PAGE, StopReason.KNOWN, StopReason.REPEATED)
+
+
+# The end of a path that names a page: /2, /page-2, /p2.html; /page before it.
+_PAGE_SEGMENT: Final = re.compile(r"(?:[a-z]{1,10}[-_]?)?\d{1,3}(?:\.\w{1,5})?")
+_WORD_SEGMENT: Final = re.compile(r"[a-z]{1,10}")
+_NUMBER: Final = re.compile(r"[\d,.:-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +75,42 @@ class Chain:
         self.pages += 1
         self.urls.add(url)
         self.marks.update(map(_mark, entries))
+
+
+def same_listing(url: str, start_url: str) -> bool:
+    """Whether an address is the listing at ``start_url``, or a page of it, as far as it shows.
+
+    Same host (but for ``www``) and path, same words in the query; numbers say which page it is.
+    """
+    if host_of(url) != host_of(start_url):  # nor is an address that cannot be parsed
+        return False
+    one, other = urlsplit(url), urlsplit(start_url)
+    if _words(one.query) != _words(other.query):
+        return False
+    path, start = _segments(one.path), _segments(other.path)
+    pages, starts = _listings(path), _listings(start)
+    return (
+        path == start
+        or start in pages
+        or path in starts
+        or bool(pages and path[:-1] == start[:-1] and starts)
+    )
+
+
+def _words(query: str) -> frozenset[tuple[str, str]]:
+    return frozenset(pair for pair in parse_qsl(query) if not _NUMBER.fullmatch(pair[1]))
+
+
+def _segments(path: str) -> list[str]:
+    return [segment for segment in path.lower().split("/") if segment]
+
+
+def _listings(path: list[str]) -> list[list[str]]:
+    """The paths that a path may be a page of."""
+    if not path or not _PAGE_SEGMENT.fullmatch(path[-1]):
+        return []
+    worded = len(path) > 1 and _WORD_SEGMENT.fullmatch(path[-2])
+    return [path[:-1], path[:-2]] if worded else [path[:-1]]
 
 
 def decide(

@@ -1,22 +1,34 @@
 """The Scrapy part that hands every answer to the archive, before anyone else sees it.
 
 A downloader middleware at the wire's end of the chain: bodies are still compressed, redirects and
-error answers pass by too.  It works for a run that publishes (the item pipeline has named it), and
-stays out of the way of ``scrapy shell`` and ``scrapy fetch``.
+error answers pass by too.  What the archive has already is asked for conditionally; where a server
+says "not modified", the spider gets the archived page, as a replay would.  It works for a run that
+publishes (the item pipeline has named it), and stays out of the way of ``scrapy shell`` and
+``scrapy fetch``.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
+from scrapy import signals
 from scrapy.crawler import Crawler
-from scrapy.http import Request, Response
+from scrapy.downloadermiddlewares.retry import get_retry_request
+from scrapy.exceptions import IgnoreRequest, StopDownload
+from scrapy.http import Headers, Request, Response
+from scrapy.responsetypes import responsetypes
 
-from harvester.archive import ArchiveWriter, Exchange
+from harvester.archive.past import Past, validators
+from harvester.archive.words import NOT_MODIFIED, Answer, Exchange, Truncated
+from harvester.archive.writer import ArchiveWriter
 from harvester.spider import EVIDENCE, Evidence, ListingSpider, OutputError
 from pipelines.dataset import Dataset
+
+_KNOWN: Final = "harvester_known"
+_SIZE: Final = "harvester_size"
+_CONDITIONS: Final = ("If-None-Match", "If-Modified-Since")
 
 
 class Recorder:
@@ -24,22 +36,37 @@ class Recorder:
 
     def __init__(self, crawler: Crawler) -> None:
         self._crawler = crawler
+        self._largest = crawler.settings.getint("DOWNLOAD_MAXSIZE")
         self._writer: ArchiveWriter | None = None
+        self._past: Past | None = None
+        crawler.signals.connect(self._headers, signals.headers_received)
+        crawler.signals.connect(self._bytes, signals.bytes_received)
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
         return cls(crawler)
 
-    def process_response(self, request: Request, response: Response) -> Response:
+    def process_request(self, request: Request) -> None:
+        """Ask only for what is not archived yet."""
+        for name in _CONDITIONS:  # a redirected request carries those of another address
+            request.headers.pop(name, None)
+        request.meta.pop(_KNOWN, None)
+        request.meta.pop(_SIZE, None)
+        spider = self._spider()
+        if spider is None or request.method != "GET":
+            return
+        if self._past is None:
+            self._past = Past(self._dataset().archive_files(spider.name))
+        if answer := self._past.answer(request.url):
+            request.meta[_KNOWN] = answer
+            request.headers.update(validators(answer))
+
+    def process_response(self, request: Request, response: Response) -> Response | Request:
         """Write the exchange down, then let the answer pass."""
-        spider = self._crawler.spider
-        if not isinstance(spider, ListingSpider) or spider.run is None:
+        spider = self._spider()
+        if spider is None:
             return response
-        if self._writer is None:
-            settings = self._crawler.settings
-            folder = Dataset(Path(settings["HARVESTER_OUTPUT"])).archive_folder(spider.name)
-            self._writer = ArchiveWriter(folder, spider.run, settings["USER_AGENT"])
-            spider.archive = self._writer
+        known: Answer | None = request.meta.pop(_KNOWN, None)
         exchange = Exchange(
             url=response.url,
             method=request.method,
@@ -51,15 +78,90 @@ class Recorder:
             fetched_at=datetime.now(UTC),
             ip_address=str(response.ip_address) if response.ip_address else None,
             listing="chain" in request.cb_kwargs,
+            truncated=_truncated(response),
+            known=known,
         )
         try:
-            record_id = self._writer.append(exchange)
+            writer = self._writer or self._opened(spider)
+            written = writer.append(exchange)
         except OSError as error:
-            raise OutputError(f"{self._writer.name}: {error.strerror}") from error
+            raise OutputError(f"{error.filename or 'the archive'}: {error.strerror}") from error
         request.meta[EVIDENCE] = Evidence(
-            spider.run.run_id, self._writer.name, record_id, exchange.fetched_at
+            spider.run.run_id if spider.run else "",
+            written.file,
+            written.record_id,
+            exchange.fetched_at,
         )
+        if exchange.truncated == "length":
+            raise IgnoreRequest(f"longer than {self._largest} bytes")
+        if exchange.truncated:
+            again = get_retry_request(request, spider=spider, reason="the answer ended early")
+            if again is None:
+                raise IgnoreRequest("the answer ended early")
+            return again
+        if response.status == NOT_MODIFIED and known is not None:
+            return _archived(response, known)
         return response
+
+    # -------------------------------------------------------------- inside
+    def _spider(self) -> ListingSpider | None:
+        """The spider, if it is at work on a run."""
+        spider = self._crawler.spider
+        return spider if isinstance(spider, ListingSpider) and spider.run is not None else None
+
+    def _dataset(self) -> Dataset:
+        return Dataset(Path(self._crawler.settings["HARVESTER_OUTPUT"]))
+
+    def _opened(self, spider: ListingSpider) -> ArchiveWriter:
+        settings = self._crawler.settings
+        about = {
+            "operator": settings["HARVESTER_OPERATOR"],
+            "http-header-user-agent": settings["USER_AGENT"],
+            "robots": "obeyed" if settings.getbool("ROBOTSTXT_OBEY") else "ignored",
+        }
+        assert spider.run is not None
+        folder = self._dataset().archive_folder(spider.name)
+        self._writer = spider.archive = ArchiveWriter(folder, spider.run, about)
+        return self._writer
+
+    def _headers(self, body_length: int | str, request: Request) -> None:
+        """What is announced as too long is not fetched at all."""
+        if isinstance(body_length, str) or self._spider() is None:  # Twisted has a word for unknown
+            return
+        if 0 < self._limit(request) < body_length:
+            raise StopDownload(fail=False)
+
+    def _bytes(self, data: bytes, request: Request) -> None:
+        if self._spider() is None:
+            return
+        size = request.meta[_SIZE] = request.meta.get(_SIZE, 0) + len(data)
+        if 0 < self._limit(request) < size:
+            raise StopDownload(fail=False)
+
+    def _limit(self, request: Request) -> int:
+        return int(request.meta.get("download_maxsize", self._largest))
+
+
+def _truncated(response: Response) -> Truncated | None:
+    if "download_stopped" in response.flags:
+        return "length"
+    return "disconnect" if "dataloss" in response.flags else None
+
+
+def _archived(response: Response, known: Answer) -> Response:
+    """The archived page in place of a "not modified"."""
+    headers = Headers(dict(known.headers))
+    kind = responsetypes.from_args(headers=headers, url=known.url, body=known.body)
+    return kind(
+        url=response.url,
+        status=known.status,
+        headers=headers,
+        body=known.body,
+        request=response.request,
+        flags=["archived"],
+        ip_address=response.ip_address,
+        protocol=response.protocol,
+    )
 
 
 def _pairs(message: Request | Response) -> list[tuple[bytes, bytes]]:

@@ -6,6 +6,7 @@ so the rows are the same.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
@@ -20,13 +21,21 @@ from scrapy.http import Headers, Request, Response
 from scrapy.settings import BaseSettings
 from scrapy.signalmanager import SignalManager
 
-from harvester.archive import Answer, Damage, read_archive, read_run, set_torn_tail_aside
+from harvester.archive.reader import (
+    Originals,
+    make_index,
+    read_archive,
+    read_run,
+    run_from_elsewhere,
+    set_torn_tail_aside,
+)
+from harvester.archive.words import Answer, Damage
 from harvester.page import Page
+from harvester.paging import same_listing
 from harvester.spider import Evidence, ListingSpider
 from pipelines import ledger
-from pipelines.dataset import ARCHIVE_SUFFIX, Dataset
+from pipelines.dataset import Dataset, run_of
 from pipelines.entry import Sighting
-from pipelines.identity import host_of
 from pipelines.ledger import Course, Failure, Fault, PageSeen, Stop
 from pipelines.publish import Report, publish
 from pipelines.run import Run, Scope, next_run_id
@@ -39,62 +48,101 @@ _DIED: Final = "the run ended before it was published"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ArchivedRun:
+    """A run, and the files that it left; ``ours`` unless they come from elsewhere."""
+
+    run: Run
+    files: tuple[Path, ...]
+    ours: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReadRun:
-    """An archived run, read again."""
+    """An archived run, read again.  ``others`` counts the records that are no pages of the listing."""
 
     run: Run
     course: Course
     sightings: list[Sighting]
+    others: Counter[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replayed:
+    """What a replay did, and the records that it left out, by the reason."""
+
+    report: Report
+    others: Counter[str]
+
+
+def archived_runs(files: Iterable[Path], source: str) -> list[ArchivedRun]:
+    """The runs that archive files hold, oldest first."""
+    found: dict[str, ArchivedRun] = {}
+    for path in files:
+        told = read_run(path)
+        run = told or run_from_elsewhere(path, source)
+        before = found[run.run_id].files if run.run_id in found else ()
+        found[run.run_id] = ArchivedRun(run=run, files=(*before, path), ours=told is not None)
+    return [found[run_id] for run_id in sorted(found)]
 
 
 def read_archived_run(
     dataset: Dataset,
     spider: ListingSpider,
     settings: BaseSettings,
-    path: Path,
+    archived: ArchivedRun,
+    originals: Originals,
     window: Scope | None = None,
 ) -> ReadRun:
-    """Read the listing pages in an archive file as ``spider`` reads them today.
+    """Read the listing pages in a run's archive as ``spider`` reads them today.
 
     Entries are admitted by ``window``, or where it is ``None`` by the window of the run itself.
     Damaged records and pages that cannot be read are named in the course's failures; pages that were
-    empty already when ``dataset`` first had them are not.
+    empty already when ``dataset`` first had them are not, nor what is no listing in other people's
+    archives.
     """
-    run = read_run(path, spider.name)
+    run = archived.run
     empty = ledger.empty_pages(dataset, run.run_id)
     if not run.hosts:  # an archive from elsewhere: whatever the source calls its own
         run = replace(run, hosts=spider.hosts)
     scope = window or run.scope
-    name = _name_in_data_set(path)
     decoder = _decoder(settings)
     pages: list[PageSeen] = []
     failures: list[Failure] = []
     sightings: list[Sighting] = []
-    for answer in read_archive(path):
-        if isinstance(answer, Damage):
-            reason = f"damaged at byte {answer.offset}: {answer.reason}"
-            failures.append(Failure(url=str(path), reason=reason, fault=Fault.DATA))
-            continue
-        if not _is_listing(answer, run):
-            continue
-        try:
-            page = _page(answer, decoder)
-            evidence = Evidence(run.run_id, name, answer.record_id, answer.fetched_at)
-            look = spider.look(page, evidence, scope)
-        except (IgnoreRequest, OSError) as error:
-            failures.append(Failure(url=answer.url, reason=str(error)))
-            continue
-        except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
-            failures.append(Failure(url=answer.url, reason=reason, fault=Fault.BUG))
-            continue
-        pages.append(look.seen)
-        sightings += look.sightings
-        if look.failure is not None and answer.record_id not in empty:
-            failures.append(look.failure)
+    others: Counter[str] = Counter()
+    followed: set[str] = set()
+    for path in archived.files:
+        name = f"archive/{run.source}/{path.name}" if archived.ours else str(path.absolute())
+        for answer in read_archive(path, originals, others):
+            if isinstance(answer, Damage):
+                reason = f"damaged at byte {answer.offset}: {answer.reason}"
+                failures.append(Failure(url=str(path), reason=reason, fault=Fault.DATA))
+                continue
+            if other := _unread(answer, archived, spider, followed):
+                others[other] += 1
+                continue
+            try:
+                page = _page(answer, decoder)
+                evidence = Evidence(run.run_id, name, answer.record_id, answer.fetched_at)
+                look = spider.look(page, evidence, scope)
+            except (IgnoreRequest, OSError) as error:
+                failures.append(Failure(url=answer.url, reason=str(error)))
+                continue
+            except Exception as error:
+                reason = f"{type(error).__name__}: {error}"
+                failures.append(Failure(url=answer.url, reason=reason, fault=Fault.BUG))
+                continue
+            if look.failure is not None and not archived.ours:
+                others["no listing"] += 1
+                continue
+            pages.append(look.seen)
+            sightings += look.sightings
+            followed.add(look.seen.next_url or "")
+            if look.failure is not None and answer.record_id not in empty:
+                failures.append(look.failure)
     stops = [Stop(start_url=url, reason=_DIED, whole=False) for url in run.scope.start_urls]
     course = Course(pages=tuple(pages), stops=tuple(stops), failures=tuple(failures))
-    return ReadRun(run=run, course=course, sightings=sightings)
+    return ReadRun(run=run, course=course, sightings=sightings, others=others)
 
 
 def replay(
@@ -107,17 +155,22 @@ def replay(
     until: date | None = None,
     rebuild: bool = False,
     anyway: bool = False,
-) -> Report:
+    dry_run: bool = False,
+) -> Replayed:
     """Publish what a source's archive files hold into ``dataset``, oldest run first, as one run.
 
     A window given here takes the place of the windows that the runs were asked for.  ``rebuild`` says
     that these are all archive files of the source; if they can be read whole, rows are made anew, with
-    ``anyway`` in any case, and from damaged tables only what can be read is kept.
+    ``anyway`` in any case, and from damaged tables only what can be read is kept.  A ``dry_run`` only
+    says what would change.
     """
     window = Scope(since=since, until=until) if since or until else None
     with dataset.lock(spider.name):
-        runs = [read_archived_run(dataset, spider, settings, path, window) for path in archives]
-        runs.sort(key=lambda r: r.run.run_id)
+        originals = Originals()
+        runs = [
+            read_archived_run(dataset, spider, settings, archived, originals, window)
+            for archived in archived_runs(archives, spider.name)
+        ]
         now = datetime.now(UTC)
         run = Run(
             run_id=next_run_id(spider.name, now, ledger.run_ids(dataset, spider.name)),
@@ -130,7 +183,7 @@ def replay(
             pages=tuple(page for r in runs for page in r.course.pages),
             failures=tuple(failure for r in runs for failure in r.course.failures),
         )
-        return publish(
+        report = publish(
             dataset,
             run,
             (sighting for r in runs for sighting in r.sightings),
@@ -138,22 +191,23 @@ def replay(
             archived={r.run.run_id: (r.run, r.course) for r in runs},
             rebuild=anyway or (rebuild and not course.failures),
             repair=anyway,
+            dry_run=dry_run,
         )
+    return Replayed(report=report, others=sum((r.others for r in runs), Counter()))
 
 
 def repair(dataset: Dataset, spider: ListingSpider, settings: BaseSettings) -> Report:
     """Make the tables of a source anew from its archive, whatever they hold; keep what can be read."""
     with dataset.lock(spider.name):
         ledger.set_damaged_aside(dataset, spider.name)
-    return replay(dataset, spider, settings, dataset.archive_files(spider.name), anyway=True)
+    files = dataset.archive_files(spider.name)
+    return replay(dataset, spider, settings, files, anyway=True).report
 
 
-def unpublished(dataset: Dataset, source: str) -> list[Path]:
-    """The archive files of runs that have no ledger: their process died before the end."""
-    files = dataset.archive_files(source)
-    return [
-        path for path in files if not ledger.exists(dataset, path.name.removesuffix(ARCHIVE_SUFFIX))
-    ]
+def unpublished(dataset: Dataset, source: str) -> list[str]:
+    """The runs that have archive files and no ledger: their process died before the end."""
+    runs = {run_of(path): None for path in dataset.archive_files(source)}
+    return [run_id for run_id in runs if not ledger.exists(dataset, run_id)]
 
 
 def recover(dataset: Dataset, spider: ListingSpider, settings: BaseSettings) -> list[Failure]:
@@ -163,27 +217,32 @@ def recover(dataset: Dataset, spider: ListingSpider, settings: BaseSettings) -> 
     next run tries again.
     """
     failures: list[Failure] = []
-    for path in unpublished(dataset, spider.name):
+    originals = Originals()
+    for run_id in unpublished(dataset, spider.name):
+        files = dataset.archive_files(spider.name, run_id)
         try:
-            torn = set_torn_tail_aside(path)
-            found = read_archived_run(dataset, spider, settings, path)
+            torn = [damage for path in files if (damage := set_torn_tail_aside(path))]
+            for path in files:
+                make_index(path)
+            run = read_run(files[0]) or run_from_elsewhere(files[0], spider.name)
             # A file that was torn before it named its run still has its run's name.
-            run = replace(found.run, run_id=path.name.removesuffix(ARCHIVE_SUFFIX), mode="recovery")
-            sightings = [replace(s, run_id=run.run_id) for s in found.sightings]
+            run = replace(run, run_id=run_id, mode="recovery")
+            archived = ArchivedRun(run=run, files=tuple(files), ours=True)
+            found = read_archived_run(dataset, spider, settings, archived, originals)
             failures += found.course.failures
             if any(failure.fault is Fault.BUG for failure in found.course.failures):
                 continue
-            if torn is not None:  # what a killed run was writing; it had not been read
-                noted = Failure(
-                    url=str(path), reason=f"torn at byte {torn.offset}", fault=Fault.DATA
-                )
-                course = replace(found.course, failures=(*found.course.failures, noted))
-                found = replace(found, course=course)
-            publish(dataset, run, sightings, found.course)
+            # What a killed run was writing; it had not been read.
+            noted = [
+                Failure(url=str(each.path), reason=f"torn at byte {each.offset}", fault=Fault.DATA)
+                for each in torn
+            ]
+            course = replace(found.course, failures=(*found.course.failures, *noted))
+            publish(dataset, run, found.sightings, course)
         except Exception as error:
             fault = Fault.DATA if isinstance(error, DatasetError) else Fault.OUTPUT
             fault = fault if isinstance(error, (DatasetError, OSError)) else Fault.BUG
-            failures.append(Failure(url=str(path), reason=str(error), fault=fault))
+            failures.append(Failure(url=str(files[0]), reason=str(error), fault=fault))
     return failures
 
 
@@ -224,17 +283,25 @@ def _page(answer: Answer, decoder: HttpCompressionMiddleware) -> Page:
     return Page(answer.url, body, answer.status, headers, answer.fetched_at)
 
 
-def _is_listing(answer: Answer, run: Run) -> bool:
-    """The pages that a live run hands to the spider; of other people's archives, the source's HTML."""
-    if not answer.listing or not 200 <= answer.status < 300:
-        return False
-    if run.mode != "replay":
-        return True
-    html = "html" in dict(answer.headers).get("content-type", "html")
-    return html and host_of(answer.url) in run.hosts
+def _unread(
+    answer: Answer, archived: ArchivedRun, spider: ListingSpider, followed: set[str]
+) -> str | None:
+    """Why an answer is not read as a page of the listing; ``None`` if it is.
 
-
-def _name_in_data_set(path: Path) -> str:
-    """An archive file's name in rows: relative to its output folder, or whole if it lies elsewhere."""
-    folders = path.absolute().parts[-3:]
-    return "/".join(folders) if folders[0] == "archive" else str(path.absolute())
+    Read are the pages that a live run hands to the spider; of other people's archives those in the
+    source's address space, and those that a page leads on to.
+    """
+    if not answer.listing:
+        return "no page of the listing"
+    if answer.truncated:
+        return "cut short"
+    if not 200 <= answer.status < 300:
+        return f"status {answer.status}"
+    if archived.ours:
+        return None
+    if "html" not in dict(answer.headers).get("content-type", "html"):
+        return "no HTML"
+    known = {*type(spider).start_urls, *spider.scope.start_urls}
+    if answer.url in followed or any(same_listing(answer.url, url) for url in known):
+        return None
+    return "another address"

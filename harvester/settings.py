@@ -12,7 +12,12 @@ NEWSPIDER_MODULE = "harvester.spiders"
 HARVESTER_OUTPUT = os.environ.get("HARVESTER_OUTPUT", "output")
 
 # Polite: say who asks, obey robots.txt, one request at a time with a pause.
-USER_AGENT = os.environ.get("HARVESTER_USER_AGENT", f"Harvester/{VERSION} (news archive; Scrapy)")
+# HARVESTER_OPERATOR says whom to ask about it, an address or a page; the archive keeps it too.
+HARVESTER_OPERATOR = os.environ.get("HARVESTER_OPERATOR", "")
+_CONTACT = f"; +{HARVESTER_OPERATOR}" if HARVESTER_OPERATOR else ""
+USER_AGENT = os.environ.get(
+    "HARVESTER_USER_AGENT", f"Harvester/{VERSION} (news archive; Scrapy{_CONTACT})"
+)
 ROBOTSTXT_OBEY = True
 CONCURRENT_REQUESTS_PER_DOMAIN = 1
 DOWNLOAD_DELAY = 1.0
@@ -27,6 +32,8 @@ DOWNLOAD_WARNSIZE = 0
 DOWNLOAD_TIMEOUT = 60
 RETRY_TIMES = 2
 REDIRECT_MAX_TIMES = 5
+# The recorder keeps what came of an answer that ended early, and asks again.
+DOWNLOAD_FAIL_ON_DATALOSS = False
 TELNETCONSOLE_ENABLED = False
 REMOTE_CONTROL_ENABLED = False
 DOWNLOAD_HANDLERS = {"file": None, "ftp": None, "s3": None, "data": None}

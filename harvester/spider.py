@@ -37,7 +37,7 @@ from pipelines.table import DatasetError
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler
 
-    from harvester.archive import ArchiveWriter
+    from harvester.archive.writer import ArchiveWriter
     from pipelines.publish import Report
 
 # Where the recorder leaves the evidence of an answer in ``request.meta``.
@@ -76,11 +76,14 @@ class ListingSpider(scrapy.Spider):
     ``full`` (read on past pages on which everything is known).
 
     Without a ``pattern`` each page is learned; ``hint`` are fields of a pattern that learning keeps.
+    Where a listing has changed its layout, ``pattern`` names the day from which each pattern holds,
+    ``{"2015-03-01": ListingPattern(...), "2021-09-14": ...}``: archived pages are read with that of
+    their day, and learned where they are older than all.
     """
 
     language: ClassVar[str | None] = None
     timezone: ClassVar[str] = "UTC"
-    pattern: ClassVar[ListingPattern | None] = None
+    pattern: ClassVar[ListingPattern | Mapping[str, ListingPattern] | None] = None
     hint: ClassVar[Mapping[str, Any] | None] = None
 
     def __init__(
@@ -133,12 +136,21 @@ class ListingSpider(scrapy.Spider):
         """Override to read a record by hand; see ``parsers.listing.read``."""
         raise NotImplementedError
 
+    @classmethod
+    def pattern_on(cls, moment: datetime | None) -> ListingPattern | None:
+        """The pattern for a page that was fetched then; the newest where nobody knows when."""
+        if not isinstance(cls.pattern, Mapping):
+            return cls.pattern
+        day = moment.date() if moment else date.max
+        holding = [start for start in cls.pattern if date.fromisoformat(start) <= day]
+        return cls.pattern[max(holding)] if holding else None
+
     def read(self, page: Page) -> Listing:
         """Read one listing page of this source.  Pure but for what a subclass makes of it."""
         by_hand = type(self).read_record is not ListingSpider.read_record
         return read(
             page,
-            self.pattern,
+            self.pattern_on(page.fetched_at),
             language=self.language,
             timezone=self.timezone,
             read_record=self.read_record if by_hand else None,

@@ -117,7 +117,7 @@ def _ledgers(dataset: Dataset, source: str) -> Iterator[Finding]:
         counts = dict(told["counts"])
         if counts.pop("entries") != sum(counts.values()):
             yield Finding(path, "its counts do not add up")
-        if proof := told["archive"]:
+        for proof in told["archive"]:
             archived = dataset.root / proof["file"]
             proven.add(archived)
             if not archived.exists():

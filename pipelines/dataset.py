@@ -7,7 +7,7 @@ Readers choke on foreign files, so what belongs to the writer lies beside the ta
       revisions/source=<name>/part-*.parquet   every version that an entry ever had
       manifests/<name>.json                    what these folders hold, with a digest of each file
       runs/<run>.json                          one ledger for each run
-      archive/<source>/<run>.warc.gz           every answer as it came (written by harvester)
+      archive/<source>/<run>.warc.gz           every answer as it came, beside it .cdxj, its index (written by harvester)
       .lock/<source>  .staging/<source>/  .index/
 
 A commit of one source changes its tables, its manifest and its ledgers together (``commit.py``).
@@ -105,8 +105,13 @@ class Dataset:
         return self.root / "archive" / _checked(source)
 
     def archive_files(self, source: str, run_id: str = "*") -> list[Path]:
-        """The archive files of one source, or that of one run, the oldest first."""
-        return sorted(self.archive_folder(source).glob(f"{run_id}{ARCHIVE_SUFFIX}"))
+        """The archive files of one source, or those of one run, in the order of writing."""
+        folder = self.archive_folder(source)
+        found = [
+            *folder.glob(f"{run_id}{ARCHIVE_SUFFIX}"),
+            *folder.glob(f"{run_id}.[0-9]*{ARCHIVE_SUFFIX}"),
+        ]
+        return sorted(set(found), key=lambda path: (run_of(path), len(path.name), path.name))
 
     def manifest_file(self, source: str) -> Path:
         """Where the manifest of one source lies."""
@@ -232,6 +237,16 @@ class Dataset:
         filters = None if moment is None else [(names[table], ">=", moment)]
         frame = pd.read_parquet(folder, filters=filters)
         return frame.astype({PARTITION.name: "str"})
+
+
+def archive_name(run_id: str, number: int) -> str:
+    """The name of an archive file of a run, which has several when they grow large."""
+    return f"{run_id}{f'.{number:05}' if number else ''}{ARCHIVE_SUFFIX}"
+
+
+def run_of(archive: Path) -> str:
+    """The run that an archive file is named after."""
+    return archive.name.partition(".")[0]
 
 
 def ledger_name(run_id: str) -> str:

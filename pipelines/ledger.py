@@ -108,7 +108,7 @@ class Ledger:
     course: Course
     counts: Counts
     rows: int
-    archive: FileProof | None = None
+    archive: tuple[FileProof, ...] = ()
     rejected: tuple[dict[str, Any], ...] = ()
     replayed: tuple[str, ...] = field(default=())
 
@@ -128,11 +128,10 @@ def set_damaged_aside(dataset: Dataset, source: str) -> None:
             path.rename(path.with_suffix(".json.damaged"))
 
 
-def archive_proof(dataset: Dataset, source: str, run_id: str) -> FileProof | None:
-    """What proves a run's archive file, ``None`` where it fetched nothing."""
-    for path in dataset.archive_files(source, run_id):
-        return proof_of(dataset, path)
-    return None
+def archive_proofs(dataset: Dataset, source: str, run_id: str) -> tuple[FileProof, ...]:
+    """What proves a run's archive files; none where it fetched nothing."""
+    files = dataset.archive_files(source, run_id)
+    return tuple(proof_of(dataset, path) for path in files)
 
 
 def proof_of(dataset: Dataset, path: Path) -> FileProof:

@@ -11,7 +11,7 @@ the same sightings twice changes nothing.  The caller holds the source's lock.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -37,13 +37,17 @@ Changes = tuple[Change[Version], Change[Record]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What a publish did.  ``decisions`` stand in the order in which the entries were judged."""
+    """What a publish did.  ``decisions`` stand in the order in which the entries were judged.
+
+    ``changes`` are told by a dry run: each row that would change as it is, and as it would be.
+    """
 
     run: Run
     course: Course
     counts: Counts
     rows: int
     decisions: tuple[Decision | Rejected, ...]
+    changes: tuple[tuple[Record | None, Record], ...] = ()
 
 
 def publish(
@@ -55,13 +59,15 @@ def publish(
     archived: Mapping[str, tuple[Run, Course]] | None = None,
     rebuild: bool = False,
     repair: bool = False,
+    dry_run: bool = False,
 ) -> Report:
     """Merge one source's sightings into its rows and write the ledger.
 
     ``archived`` names the archived runs that the sightings of a replay come from.  With ``rebuild``
     they are all that the source's archive holds: rows are made anew from them, and what is not seen
     again stays as it is; with ``repair`` also where tables are damaged, as far as their rows can be
-    read.  Runs that never got a ledger (their process died, or it was lost) get one.
+    read.  Runs that never got a ledger (their process died, or it was lost) get one.  A ``dry_run``
+    writes nothing; the stories that rows would tell are not worked out.
     """
     normal = [normalize(sighting) for sighting in sightings]
     refused = [item for item in normal if isinstance(item, Rejected)]
@@ -88,6 +94,18 @@ def publish(
     outcome = decide(seen, rows, hosts, mark_missing)
     decisions = [*refused, *outcome.decisions]
     taken = [d for d in outcome.decisions if isinstance(d, Decision)]
+    if dry_run:
+        before = {r.entry_id: r for r in dataset.records(run.source)} if rebuild else known.rows
+        changes_told = tuple(_differences(before, outcome.rows))
+        total = dataset.stored(ENTRIES, run.source).rows + sum(b is None for b, _ in changes_told)
+        return Report(
+            run=run,
+            course=course,
+            counts=_count(decisions),
+            rows=total,
+            decisions=tuple(decisions),
+            changes=changes_told,
+        )
     book = Storybook(dataset)
     with book.opened():
         if rebuild:
@@ -109,6 +127,16 @@ def publish(
     return Report(
         run=run, course=course, counts=_count(decisions), rows=total, decisions=tuple(decisions)
     )
+
+
+def _differences(
+    before: Mapping[str, Record], after: Mapping[str, Record]
+) -> Iterator[tuple[Record | None, Record]]:
+    """The rows that are not as they were, whatever story they tell."""
+    for row in sorted(after.values(), key=row_order):
+        old = before.get(row.entry_id)
+        if old is None or replace(old, story_id=row.story_id) != row:
+            yield old, row
 
 
 def _merged(
@@ -224,7 +252,7 @@ def _ledger(
         course=course,
         counts=_count(decisions),
         rows=rows,
-        archive=ledger.archive_proof(dataset, run.source, run.run_id),
+        archive=ledger.archive_proofs(dataset, run.source, run.run_id),
         rejected=tuple(_refusal(d) for d in decisions if isinstance(d, Rejected)),
         replayed=replayed,
     )

@@ -10,9 +10,12 @@ from warcio.archiveiterator import ArchiveIterator
 from warcio.statusandheaders import StatusAndHeaders
 from warcio.warcwriter import WARCWriter
 
-from harvester.archive import Answer, ArchiveWriter, Damage, Exchange, read_archive, read_run
+from harvester.archive.reader import read_archive, read_run, run_from_elsewhere
+from harvester.archive.words import Answer, Damage, Exchange
+from harvester.archive.writer import ArchiveWriter
 from pipelines.run import Run, Scope
 
+ABOUT = {"http-header-user-agent": "Test/1.0", "operator": "a@example.org", "robots": "obeyed"}
 AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 RUN = Run(
     run_id="20260102T030400Z-test",
@@ -45,7 +48,7 @@ def exchange(number: int, **more) -> Exchange:
 
 @pytest.fixture
 def file(tmp_path):
-    with ArchiveWriter(tmp_path, RUN, "Test/1.0") as writer:
+    with ArchiveWriter(tmp_path, RUN, ABOUT) as writer:
         for number in (1, 2, 3):
             writer.append(exchange(number))
         writer.append(exchange(4, url="https://example.org/robots.txt", listing=False, status=404))
@@ -69,7 +72,7 @@ def test_what_was_written_comes_back(file) -> None:
 
 
 def test_the_file_says_which_run_wrote_it(file) -> None:
-    run = read_run(file, "other")
+    run = read_run(file)
     assert (run.run_id, run.source, run.scope, run.hosts) == (
         RUN.run_id,
         "test",
@@ -97,7 +100,7 @@ def test_another_tool_reads_it_and_its_digests_hold(file) -> None:
 def test_a_run_never_writes_over_another(file) -> None:
     before = file.read_bytes()
     with pytest.raises(FileExistsError):
-        ArchiveWriter(file.parent, RUN, "Test/1.0").append(exchange(9))
+        ArchiveWriter(file.parent, RUN, ABOUT).append(exchange(9))
     assert file.read_bytes() == before
 
 
@@ -158,7 +161,8 @@ def test_files_that_are_no_archives(tmp_path, content) -> None:
     path = tmp_path / "x.warc.gz"
     path.write_bytes(content)
     assert [a for a in read_archive(path) if isinstance(a, Answer)] == []
-    assert read_run(path, "test").source == "test"
+    assert read_run(path) is None
+    assert run_from_elsewhere(path, "test").source == "test"
 
 
 @pytest.mark.parametrize("packed", [True, False])
@@ -176,4 +180,5 @@ def test_archives_of_other_tools_are_read(tmp_path, packed) -> None:
         writer.write_record(record)
     [answer] = read_archive(path)
     assert (answer.body, answer.status, answer.listing) == (b"<p>Hi", 200, True)
-    assert read_run(path, "test").run_id == "20200506T070809Z-test"
+    assert read_run(path) is None
+    assert run_from_elsewhere(path, "test").run_id == "20200506T070809Z-test"

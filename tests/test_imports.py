@@ -32,7 +32,7 @@ FLOORS = {
 }
 ONLY_IN = {
     "dateparser": "harvester.parsers.dates",
-    "fastwarc": "harvester.archive",
+    "fastwarc": "harvester.archive.*",
     "pandas": "pipelines.dataset harvester",
     "pyarrow": "pipelines.table",
     "typer": "harvester.cli* harvester.demo harvester.terminal",

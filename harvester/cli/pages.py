@@ -23,7 +23,7 @@ def sources_(as_json: Json = False) -> int:
                 "start_urls": cls.start_urls,
                 "language": cls.language,
                 "timezone": cls.timezone,
-                "pattern": cls.pattern.to_dict() if cls.pattern else None,
+                "pattern": pattern.to_dict() if (pattern := cls.pattern_on(None)) else None,
             }
             for name, cls in known.items()
         ]

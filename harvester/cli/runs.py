@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from contextlib import ExitStack
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from harvester.cli.arguments import Json, Names, Output, Since, Until, Verbose, chosen_of, window_of
-from harvester.terminal import complain, print_json
+from harvester.terminal import complain, print_json, printable
 
 if TYPE_CHECKING:
     from harvester.crawl import Outcome
+    from pipelines.publish import Report
 
 
 def crawl(
@@ -73,7 +75,9 @@ def replay(
     run: Annotated[str | None, typer.Option(metavar="ID", help="Only this run.")] = None,
     warc: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="Read this archive file; several may follow."),
+        typer.Option(
+            metavar="FILE", help="Read this archive file, WARC or WACZ; several may follow."
+        ),
     ] = None,
     archive: Annotated[
         Path | None,
@@ -81,11 +85,15 @@ def replay(
             help="Output folder whose archive is read [default: --output's own, else output]."
         ),
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would change; write nothing.")
+    ] = False,
     output: Output = None,
     as_json: Json = False,
 ) -> int:
     """Rebuild the data set from the archive, without the network."""
-    from harvester.archive import read_run
+    from harvester.archive.reader import read_run
+    from harvester.archive.wacz import NoPackage, unpacked
     from harvester.crawl import Exit, failed, judge, project_settings, sources, worst
     from harvester.crawl import Outcome as Result
     from harvester.replay import replay as rebuild
@@ -101,52 +109,85 @@ def replay(
     dataset = Dataset(Path(settings["HARVESTER_OUTPUT"]))
     kept = Dataset(_archive_root(archive, dataset.root, project_settings(None)["HARVESTER_OUTPUT"]))
     chosen = chosen_of(names, not names, known)
-    files: dict[str, list[Path]] = {}
-    for path in warc or ():
-        if not path.is_file():
-            raise typer.BadParameter(f"--warc {path}: no such file")
-        # A file of ours names its source; for one from elsewhere it must be said.
-        source = read_run(path, "").source or (chosen[0] if len(chosen) == 1 else "")
-        if not source:
-            raise typer.BadParameter(f"{path} does not say which source it is of; name the source")
-        if source not in chosen:
-            raise typer.BadParameter(f"{path} is an archive of {source}, which was not asked for")
-        files.setdefault(source, []).append(path)
     if run and run_started(run) is None:
         raise typer.BadParameter(
             f"--run {run!r} is no run; the files in runs/ are named after them"
         )
-    if not warc:
-        for source in chosen:
-            if found := kept.archive_files(source, run or "*"):
-                files[source] = found
-    # The whole archive says what the rows are; a part of it can only add to them.
-    whole = not (warc or run or since or until)
-    if not files:
-        what = f"run {run}" if run else "archived run of " + ", ".join(chosen)
-        raise typer.BadParameter(f"no {what} in {kept.root / 'archive'}")
-    outcomes = []
-    for source, paths in files.items():
-        try:
-            report = rebuild(
-                dataset,
-                known[source](),
-                settings,
-                paths,
-                since=window["since"],
-                until=window["until"],
-                rebuild=whole,
-            )
-        except Exception as error:
-            outcomes.append(failed(source, error))
-            continue
-        outcome = judge(source, report)
-        # Damage to an archive is a matter of data, not of a site being down.
-        if outcome.exit is Exit.UNAVAILABLE:
-            outcome = Result(source, Exit.DATA, outcome.problem, report)
-        outcomes.append(outcome)
+    with ExitStack() as held:
+        files: dict[str, list[Path]] = {}
+        for given in warc or ():
+            if not given.is_file():
+                raise typer.BadParameter(f"--warc {given}: no such file")
+            try:
+                paths = held.enter_context(unpacked([given]))
+            except NoPackage as error:
+                raise typer.BadParameter(f"--warc {error}") from error
+            for path in paths:
+                # A file of ours names its source; for one from elsewhere it must be said.
+                told = read_run(path)
+                source = told.source if told else (chosen[0] if len(chosen) == 1 else "")
+                if not source:
+                    raise typer.BadParameter(
+                        f"{given} does not say which source it is of; name the source"
+                    )
+                if source not in chosen:
+                    raise typer.BadParameter(
+                        f"{given} is an archive of {source}, which was not asked for"
+                    )
+                files.setdefault(source, []).append(path)
+        if not warc:
+            for source in chosen:
+                if found := kept.archive_files(source, run or "*"):
+                    files[source] = found
+        if not files:
+            what = f"run {run}" if run else "archived run of " + ", ".join(chosen)
+            raise typer.BadParameter(f"no {what} in {kept.root / 'archive'}")
+        outcomes = []
+        for source, archives in files.items():
+            try:
+                done = rebuild(
+                    dataset,
+                    known[source](),
+                    settings,
+                    archives,
+                    since=window["since"],
+                    until=window["until"],
+                    # The whole archive says what the rows are; a part of it can only add to them.
+                    rebuild=not (warc or run or since or until),
+                    dry_run=dry_run,
+                )
+            except Exception as error:
+                outcomes.append(failed(source, error))
+                continue
+            outcome = judge(source, done.report)
+            # Damage to an archive is a matter of data, not of a site being down.
+            if outcome.exit is Exit.UNAVAILABLE:
+                outcome = Result(source, Exit.DATA, outcome.problem, done.report)
+            outcomes.append(outcome)
+            if dry_run and not as_json:
+                _show_changes(done.report)
+            left_out = {r: n for r, n in done.others.items() if warc and r not in _OF_NO_INTEREST}
+            if left_out and not as_json:
+                told_of = ", ".join(f"{n} {reason}" for reason, n in sorted(left_out.items()))
+                typer.echo(f"{source}: records left out: {told_of}")
     _show(outcomes, as_json)
     return worst(outcomes)
+
+
+# Records that every archive has beside its pages.
+_OF_NO_INTEREST = ("warcinfo", "request", "metadata")
+
+
+def _show_changes(report: Report) -> None:
+    """Each row that would change, field by field."""
+    for before, after in report.changes:
+        name = printable(after.title or after.teaser or after.url or "")
+        typer.echo(f"{'change' if before else 'new'} {after.entry_id} {name}")
+        for field in fields(after):
+            old, new = getattr(before, field.name, None), getattr(after, field.name)
+            if before is not None and old != new and field.name != "story_id":
+                typer.echo(f"  {field.name}: {printable(str(old))} -> {printable(str(new))}")
+    typer.echo(f"{report.run.source}: {len(report.changes)} rows would change")
 
 
 def _archive_root(given: Path | None, output: Path, default: str) -> Path:
@@ -194,5 +235,9 @@ def _plain(outcome: Outcome) -> dict[str, Any]:
             "stops": [asdict(stop) for stop in report.course.stops],
             "failures": [asdict(failure) for failure in report.course.failures],
             "pages": [asdict(page) for page in report.course.pages],
+            "changes": [
+                {"before": before and asdict(before), "after": asdict(after)}
+                for before, after in report.changes
+            ],
         }
     return plain

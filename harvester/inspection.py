@@ -12,6 +12,8 @@ from functools import partial
 
 from scrapy.settings import BaseSettings
 
+from harvester.archive.inspection import check_index
+from harvester.archive.reader import make_index
 from harvester.demo import check_note, write_note
 from harvester.replay import repair
 from harvester.spider import ListingSpider
@@ -54,10 +56,16 @@ def _look(dataset: Dataset, source: str) -> list[Finding]:
     with ExitStack() as held:
         with suppress(CannotCreate):  # a copy that cannot be written can still be checked
             held.enter_context(dataset.lock(source))
-        return list(check(dataset, source))
+        found = list(check(dataset, source))
+        for path in dataset.archive_files(source):
+            found += [Finding(each.path, each.reason) for each in check_index(path)]
+        return found
 
 
 def _rebuild(dataset: Dataset, spider: type[ListingSpider], settings: BaseSettings) -> str:
+    for path in dataset.archive_files(spider.name):
+        if any(check_index(path)):
+            make_index(path)
     report = repair(dataset, spider(), settings)
     return f"rebuilt, {report.rows} rows"
 

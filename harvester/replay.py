@@ -270,6 +270,14 @@ def _decoder(settings: BaseSettings) -> HttpCompressionMiddleware:
     return HttpCompressionMiddleware.from_crawler(parts)  # type: ignore[arg-type]
 
 
+def page_of(answer: Answer, settings: BaseSettings) -> Page:
+    """The page that an archived answer holds, its content encoding undone as in a live run.
+
+    Raises ``OSError`` or Scrapy's ``IgnoreRequest`` where that cannot be.
+    """
+    return _page(answer, _decoder(settings))
+
+
 def _page(answer: Answer, decoder: HttpCompressionMiddleware) -> Page:
     headers = dict(answer.headers)
     body = answer.body

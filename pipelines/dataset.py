@@ -210,6 +210,14 @@ class Dataset:
         for change in changes if tables else ():
             change.stored.sweep(tables[change.stored.table.name])
 
+    def entry(self, entry_id: str) -> Record | None:
+        """The row of one entry; ``None`` when it is not known."""
+        for source in self.sources():
+            for row in self.stored(ENTRIES, source).find([key("id", entry_id)]).values():
+                if row.entry_id == entry_id:
+                    return row
+        return None
+
     def versions_of(self, entry_id: str) -> list[Version]:
         """All versions of one entry, the first one first; none when it is not known."""
         found: list[Version] = []

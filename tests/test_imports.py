@@ -25,6 +25,7 @@ FLOORS = {
     "harvester.terminal": 4,
     "harvester.crawl": 5,
     "harvester.demo": 6,
+    "harvester.proof": 5,
     "harvester.inspection": 6,
     "harvester.cli": 7,
     "harvester.settings": 0,

@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from harvester.cli import pages, runs, tables
+from harvester.cli import archives, pages, runs, tables
 from harvester.terminal import complain
 from pipelines.version import VERSION
 
@@ -26,6 +26,8 @@ app = typer.Typer(
 )
 for command in (runs.crawl, runs.replay, tables.check, tables.diff, tables.export):
     app.command()(command)
+app.command()(archives.show)
+app.add_typer(archives.app)
 app.command("sources")(pages.sources_)
 app.command()(pages.peek)
 app.command()(pages.demo)

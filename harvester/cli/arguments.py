@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 Names = Annotated[list[str] | None, typer.Argument(metavar="[SOURCE]...")]
+EntryId = Annotated[str, typer.Argument(metavar="ENTRY_ID")]
 Output = Annotated[Path | None, typer.Option(help="Folder of the data set [default: output].")]
 Since = Annotated[
     str | None, typer.Option(metavar="DATE", help="First day of the window, 2011-07-01.")

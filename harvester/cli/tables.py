@@ -6,12 +6,15 @@ import sys
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harvester.cli.arguments import Json, Names, Output, chosen_of
+from harvester.cli.arguments import EntryId, Json, Names, Output, chosen_of
 from harvester.terminal import complain, print_json, printable
+
+if TYPE_CHECKING:
+    from pipelines.entry import Version
 
 
 def check(
@@ -51,15 +54,10 @@ def check(
     return worst
 
 
-def diff(
-    entry_id: Annotated[str, typer.Argument(metavar="ENTRY_ID")],
-    output: Output = None,
-    as_json: Json = False,
-) -> int:
+def diff(entry_id: EntryId, output: Output = None, as_json: Json = False) -> int:
     """Show what an entry said, version by version, and the page that proves each."""
     from harvester.crawl import project_settings
     from pipelines.dataset import Dataset
-    from pipelines.revisions import changes
 
     root = Path(project_settings(output)["HARVESTER_OUTPUT"])
     versions = Dataset(root).versions_of(entry_id)
@@ -68,6 +66,14 @@ def diff(
     if as_json:
         print_json([asdict(version) for version in versions])
         return 0
+    show_versions(versions)
+    return 0
+
+
+def show_versions(versions: Iterable[Version]) -> None:
+    """Print versions of an entry, each as what it changed."""
+    from pipelines.revisions import changes
+
     before = None
     for version in versions:
         until = f" to {version.until:%Y-%m-%d %H:%M} UTC" if version.until else ""
@@ -79,7 +85,6 @@ def diff(
                 typer.echo(f"+ {name}: {printable(str(new))}")
         typer.echo(f"  proof: {version.warc_file} {version.warc_record_id}")
         before = version
-    return 0
 
 
 def export(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -30,9 +31,15 @@ class Late:
 
 @dataclass
 class Site:
-    """A site whose answers a test sets: body, or (status, headers, body), or ``Late``."""
+    """A site whose answers a test sets: body, or (status, headers, body), or ``Late``.
+
+    With ``tags`` it knows its pages again: it sends an ETag, and 304 to who has the page.  ``cut``
+    counts the answers that are still to end in the middle.
+    """
 
     address: str = ""
+    tags: bool = False
+    cut: int = 0
     pages: dict[str, object] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     let_go: Event = field(default_factory=Event)
@@ -58,11 +65,21 @@ def site() -> Iterator[Site]:
                 answer = (200, {}, answer)
             status, headers, body = answer
             body = body.encode() if isinstance(body, str) else body
+            if site.tags and status == 200:
+                tag = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
+                headers = {**headers, "ETag": tag}
+                if self.headers["If-None-Match"] == tag:
+                    status, body = 304, b""
             self.send_response(status)
             for name, value in {"Content-Type": "text/html; charset=utf-8", **headers}.items():
                 self.send_header(name, value)
-            self.send_header("Content-Length", str(len(body)))
+            if status != 304:
+                self.send_header("Content-Length", str(len(body)))
             self.end_headers()
+            if site.cut and self.path != "/robots.txt":
+                site.cut -= 1
+                body = body[: len(body) // 2]
+                self.close_connection = True
             self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:

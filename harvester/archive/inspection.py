@@ -39,6 +39,7 @@ _PROFILES: Final = (
 _TRUNCATED: Final = ("length", "time", "disconnect", "unspecified")
 _REPEATABLE: Final = ("warc-concurrent-to",)
 _DATE: Final = re.compile(r"\d{4}(-\d\d(-\d\d(T\d\d:\d\d(:\d\d(\.\d{1,9})?)?Z)?)?)?", re.ASCII)
+_NAME: Final = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII)
 _ID: Final = re.compile(r"<[a-zA-Z][a-zA-Z0-9+.-]*:[^\s<>]+>")
 _STATUS: Final = re.compile(rb"HTTP/\d(?:\.\d)? (\d{3})(?: [^\r\n]*)?")
 _REQUEST: Final = re.compile(rb"[A-Z]+ \S+ HTTP/\d(?:\.\d)?")
@@ -218,7 +219,7 @@ def _parse(data: bytes | mmap.mmap, start: int, offset: int) -> tuple[_Record, i
             headers[-1] = (headers[-1][0], f"{headers[-1][1]} {line.strip()}")
             continue
         name, colon, value = line.partition(":")
-        if not colon or not name or name != name.strip():
+        if not colon or not _NAME.fullmatch(name):
             raise _Fault(f"a header line that is none: {line[:60]!r}")
         headers.append((name, value.strip()))
     record = _Record(offset, version, headers, b"")

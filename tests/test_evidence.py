@@ -1,0 +1,584 @@
+"""The archive as evidence: nothing twice, everything provable, every fault named, the past read again."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from conftest import a_page, article, listing
+from fastwarc.stream_io import GzipWriter
+from fastwarc.warc import WarcRecord, WarcRecordType
+from test_archive import ABOUT, RUN, exchange
+from test_crawl import assert_same_rows, crawl, frame, ledgers
+from warcio.archiveiterator import ArchiveIterator
+from warcio.statusandheaders import StatusAndHeaders
+from warcio.warcwriter import WARCWriter
+
+from harvester.archive import index
+from harvester.archive.inspection import Inspected, check_index, inspect
+from harvester.archive.reader import indexed, read_archive
+from harvester.archive.words import Answer
+from harvester.archive.writer import ArchiveWriter
+from harvester.parsers.pattern import ListingPattern
+from harvester.spider import ListingSpider
+from harvester.spiders.amnesty_org import AmnestyOrg
+from pipelines.dataset import Dataset
+
+SEEN = ("last_seen", "run_id")
+
+
+@pytest.fixture
+def three_pages(site):
+    for number in (1, 2, 3):
+        site.pages[f"/list/{number}"] = a_page(number) + "<!-- " + "x" * 20_000 + " -->"
+    return site
+
+
+def archives(output: Path) -> list[Path]:
+    return Dataset(output).archive_files("amnesty_org")
+
+
+def records(path: Path) -> list[tuple[str, str]]:
+    """Type and profile, or address, of each record of a file."""
+    with path.open("rb") as stream:
+        return [
+            (r.rec_type, (r.rec_headers.get_header("WARC-Profile") or "").rpartition("/")[2])
+            for r in ArchiveIterator(stream)
+            if r.rec_type in ("response", "revisit")
+        ]
+
+
+# ------------------------------------------------------------------ nothing twice
+@pytest.mark.parametrize(
+    ("tags", "profile"), [(True, "server-not-modified"), (False, "identical-payload-digest")]
+)
+def test_unchanged_pages_are_not_stored_again(run, three_pages, tmp_path, tags, profile) -> None:
+    three_pages.tags = tags
+    output = tmp_path / "o"
+    assert crawl(run, three_pages, output).code == 0
+    before = frame(output)
+    for _ in range(2):  # the second time, the last answer is a revisit itself
+        assert crawl(run, three_pages, output, "--full").code == 0
+    first, second, third = archives(output)
+    for path in (second, third):
+        assert [told for told in records(path) if told != ("response", "")] == [
+            ("revisit", profile)
+        ] * 3
+        assert path.stat().st_size < 12_000 < 60_000
+    assert len(gzip.decompress(first.read_bytes())) > 60_000
+    assert len(gzip.decompress(third.read_bytes())) < 10_000
+    after = frame(output)
+    assert_same_rows(before, after, but=SEEN)
+    assert (after["last_seen"] > before["last_seen"]).all()
+
+    assert run("harvester", "archive", "check", "--output", output).code == 0
+    for path in (first, second, third):
+        assert subprocess.run([bin_of("warcio"), "check", path], check=False).returncode == 0
+        assert subprocess.run([bin_of("fastwarc"), "check", path], check=False).returncode == 0
+    shutil.rmtree(output / "entries")
+    shutil.rmtree(output / "revisions")
+    shutil.rmtree(output / "manifests")
+    assert run("harvester", "replay", "--output", output).code == 0
+    assert_same_rows(after, frame(output))
+
+
+def bin_of(command: str) -> Path:
+    return Path(sys.executable).parent / command
+
+
+def test_a_changed_page_is_stored_whole_and_an_old_one_is_known_again(run, site, tmp_path) -> None:
+    site.tags = True
+    pages = [listing(article("One", "/1", "July 1, 2011", f"Teaser {n}")) for n in (1, 2)]
+    for number, page in enumerate([pages[0], pages[1], pages[1], pages[0]]):
+        site.pages["/list/1"] = page
+        assert crawl(run, site, tmp_path / "o").code == 0, number
+    kinds = [[kind for kind, _ in records(path)][-1] for path in archives(tmp_path / "o")]
+    assert kinds == ["response", "response", "revisit", "response"]
+    [row] = Dataset(tmp_path / "o").records("amnesty_org")
+    assert (row.teaser, row.revision) == ("Teaser 1", 3)
+
+
+def test_an_archived_page_that_is_damaged_is_asked_for_again(run, three_pages, tmp_path) -> None:
+    three_pages.tags = True
+    assert crawl(run, three_pages, tmp_path / "o").code == 0
+    [path] = archives(tmp_path / "o")
+    broken = bytearray(path.read_bytes())
+    for start in starts(path):
+        broken[start + 200] ^= 1
+    path.write_bytes(broken)
+    assert crawl(run, three_pages, tmp_path / "o", "--full").code == 0
+    assert {kind for kind, _ in records(archives(tmp_path / "o")[1])} == {"response"}
+
+
+# ------------------------------------------------------------------ what was cut
+def test_an_answer_that_ends_early_is_kept_as_such_and_asked_for_again(
+    run, three_pages, tmp_path
+) -> None:
+    three_pages.cut = 1
+    assert crawl(run, three_pages, tmp_path / "o").code == 0
+    assert len(frame(tmp_path / "o")) == 9
+    [path] = archives(tmp_path / "o")
+    assert gzip.decompress(path.read_bytes()).count(b"WARC-Truncated: disconnect") == 1
+    assert run("harvester", "archive", "check", "--output", tmp_path / "o").code == 0
+    three_pages.cut = 99
+    done = crawl(run, three_pages, tmp_path / "o", "--full")
+    assert done.code == 69
+    assert "ended early" in done.err
+    assert len(frame(tmp_path / "o")) == 9
+    assert run("harvester", "replay", "--output", tmp_path / "o").code == 0
+
+
+def test_an_answer_that_is_too_long_is_cut_and_says_so(run, three_pages, tmp_path) -> None:
+    for more in ((), ("-s", "DOWNLOAD_TIMEOUT=9")):
+        done = run(
+            "scrapy", "crawl", "amnesty_org", "-s", "DOWNLOAD_MAXSIZE=9000", *more,
+            "-s", f"HARVESTER_OUTPUT={tmp_path / 'o'}", "-a", f"start_url={three_pages.url('/list/1')}",
+            cwd=Path(__file__).parents[1],
+        )  # fmt: skip
+        assert done.code == 0, done.err
+    for told in ledgers(tmp_path / "o"):
+        assert "longer than 9000 bytes" in told["course"]["failures"][0]["reason"]
+    for path in archives(tmp_path / "o"):
+        assert b"WARC-Truncated: length" in gzip.decompress(path.read_bytes())
+        assert not list(inspect([path]))
+
+
+# ------------------------------------------------------------------ files
+def test_a_long_run_has_several_files(tmp_path) -> None:
+    with ArchiveWriter(tmp_path / "archive/test", RUN, ABOUT, largest=5_000) as writer:
+        names = [writer.append(exchange(n, body=bytes([n]) * n * 97)).file for n in range(40)]
+    dataset = Dataset(tmp_path)
+    files = dataset.archive_files("test")
+    assert len(files) == len(set(names)) > 2
+    assert [path.relative_to(tmp_path).as_posix() for path in files] == list(dict.fromkeys(names))
+    assert not list(inspect(files))
+    answers = [a for path in files for a in read_archive(path)]
+    assert [a.body for a in answers] == [bytes([n]) * n * 97 for n in range(40)]
+    for path in files:
+        assert members(path)[0].startswith(b"WARC/1.1\r\n")
+        assert index.index_of(path).read_bytes() == index.as_bytes(indexed(path))
+
+
+def test_addresses_are_sorted_as_the_viewers_sort_them() -> None:
+    from pywb.utils.canonicalize import canonicalize
+
+    for url in (
+        "https://www.Example.com/", "http://www2.example.com:80/a/", "http://example.com/dir/",
+        "https://example.com:8443/A/B?b=2&a=1&c", "http://b\u00fccher.example/stra\u00dfe?q=\u00fc",
+        "http://example.com/%7Efoo/%41%2fb?x=%20y+z", "http://example.com/a//b/../c/./d#frag",
+        "http://u:p@example.com/x", "http://192.168.0.1:8000/x", "http://[::1]:8080/",
+        "http://example.com/?a=1&A=2&a=0", "http://example.com/a?&b=1&&a", "http://example.com?",
+        "http://example.com/\u043d\u043e\u0432\u043e\u0441\u0442\u0438?x=\u044b", "http://www.com/",
+    ):  # fmt: skip
+        assert index.surt(url) == canonicalize(url), url
+
+
+def test_an_index_that_is_missing_or_wrong_is_made_anew(run, three_pages, tmp_path) -> None:
+    output = tmp_path / "o"
+    assert crawl(run, three_pages, output).code == 0
+    [place] = output.glob("archive/*/*.cdxj")
+    whole = place.read_bytes()
+    for broken in (whole[:-9], whole.replace(b"200", b"404"), b""):
+        place.write_bytes(broken)
+        for command in (("archive", "check"), ("check",)):
+            done = run("harvester", *command, "--output", output)
+            assert done.code == 65
+            assert place.name in done.err
+        assert crawl(run, three_pages, output, "--full").code == 0, "it is only a help"
+        assert run("harvester", "archive", "check", "--repair", "--output", output).code == 0
+        assert place.read_bytes() == whole
+    place.unlink()
+    assert run("harvester", "check", "--repair", "--output", output).code == 0
+    assert place.read_bytes() == whole
+
+
+# ------------------------------------------------------------------ damage
+def starts(path: Path) -> list[int]:
+    data = path.read_bytes()
+    found = re.finditer(rb"\x1f\x8b\x08\x00", data)
+    return [m.start() for m in found]
+
+
+def members(path: Path) -> list[bytes]:
+    """The records of a file, unpacked."""
+    data = path.read_bytes()
+    edges = [*starts(path), len(data)]
+    return [gzip.decompress(data[a:b]) for a, b in pairwise(edges)]
+
+
+def pack(plain: list[bytes]) -> bytes:
+    return b"".join(gzip.compress(record, 1, mtime=0) for record in plain)
+
+
+@pytest.fixture
+def two_files(tmp_path) -> list[Path]:
+    """A page, and a run later the same page again."""
+    from harvester.archive.past import Past
+    from pipelines.run import Run
+
+    folder = tmp_path / "archive" / "test"
+    url = exchange(1).url
+    for number in (1, 2):
+        known = Past(sorted(folder.glob("*.warc.gz"))).answer(url)
+        run_id = RUN.run_id.replace("030400", f"03040{number}")
+        with ArchiveWriter(
+            folder, Run(run_id=run_id, source="test", started=RUN.started), ABOUT
+        ) as w:
+            at = exchange(1).fetched_at + timedelta(hours=number)
+            w.append(exchange(1, known=known, fetched_at=at))
+            w.append(exchange(2 + number, fetched_at=at))
+    return sorted(folder.glob("*.warc.gz"))
+
+
+Mutant = Callable[[list[bytes]], list[bytes]]
+
+
+def on(number: int, change: Callable[[bytes], bytes]) -> Mutant:
+    """A change of one record: 0 warcinfo, 1 answer or revisit, 2 its request, 3 answer, 4 its request."""
+    return lambda plain: [change(r) if n == number else r for n, r in enumerate(plain)]
+
+
+def without(name: bytes) -> Callable[[bytes], bytes]:
+    return lambda record: re.sub(rb"(?m)^" + name + rb": [^\r]*\r\n", b"", record, count=1)
+
+
+def replaced(old: bytes, new: bytes) -> Callable[[bytes], bytes]:
+    def change(record: bytes) -> bytes:
+        assert re.search(old, record), old
+        return re.sub(old, new, record, count=1)
+
+    return change
+
+
+MUTANTS: dict[str, tuple[Mutant, int, str]] = {
+    "no id": (on(3, without(b"WARC-Record-ID")), 3, "WARC-Record-ID is missing"),
+    "no date": (on(3, without(b"WARC-Date")), 3, "WARC-Date is missing"),
+    "no type": (on(3, without(b"WARC-Type")), 3, "WARC-Type is missing"),
+    "no length": (on(3, without(b"Content-Length")), 3, "Content-Length is missing"),
+    "no address": (on(3, without(b"WARC-Target-URI")), 3, "WARC-Target-URI is missing"),
+    "no block digest": (on(3, without(b"WARC-Block-Digest")), 3, "Block-Digest is missing"),
+    "no payload digest": (on(3, without(b"WARC-Payload-Digest")), 3, "Payload-Digest is missing"),
+    "no profile": (on(1, without(b"WARC-Profile")), 1, "WARC-Profile is missing"),
+    "odd profile": (on(1, replaced(rb"revisit/identical", b"revisit/other")), 1, "profile"),
+    "nothing referred to": (on(1, without(b"WARC-Refers-To")), 1, "Refers-To is missing"),
+    "another referred to": (on(1, replaced(rb"(Refers-To: <urn:uuid:)....", rb"\g<1>0000")), 1, "not there before"),
+    "another date referred to": (on(1, replaced(rb"(Refers-To-Date: )2026", rb"\g<1>2025")), 1, "Refers-To-Date"),
+    "no date at all": (on(3, replaced(rb"WARC-Date: \S+", b"WARC-Date: yesterday")), 3, "no date"),
+    "a day that is none": (on(3, replaced(rb"WARC-Date: 2026-01-02", b"WARC-Date: 2026-02-31")), 3, "no date"),
+    "odd id": (on(3, replaced(rb"Record-ID: <urn:uuid:", b"Record-ID: <uuid ")), 3, "no id"),
+    "odd type": (on(3, replaced(rb"WARC-Type: response", b"WARC-Type: answer")), 3, "not known"),
+    "odd version": (on(3, replaced(rb"WARC/1\.1", b"WARC/3.1")), 3, "version"),
+    "odd address of a machine": (on(3, replaced(rb"127\.0\.0\.1", b"127.0.0.1.9")), 3, "IP-Address"),
+    "odd reason of a cut": (on(3, replaced(rb"WARC-Target", b"WARC-Truncated: x\r\nWARC-Target")), 3, "Truncated"),
+    "a field twice": (on(3, replaced(rb"(WARC-Date: [^\r]*\r\n)", rb"\1\1")), 3, "2 times"),
+    "a line that is no field": (on(3, replaced(rb"WARC-Date: ", b"WARC-Date ")), 3, "header line"),
+    "duplicate id": (lambda plain: [*plain, *plain[3:]], 5, "earlier record"),
+    "a body changed": (on(3, replaced(rb"Page 4", b"Page 9")), 3, "does not match"),
+    "a header changed": (on(3, replaced(rb"text/html", b"text/htmm")), 3, "does not match"),
+    "header without body": (on(3, lambda r: r[: r.index(b"\r\n\r\n") + 4]), 3, "torn"),
+    "half a header": (on(3, lambda r: r[: r.index(b"\r\n\r\n")]), 3, "torn"),
+    "length too short": (on(3, replaced(rb"Content-Length: \d+", b"Content-Length: 20")), 3, "does not end"),
+    "no end": (on(3, lambda r: r.removesuffix(b"\r\n\r\n")), 3, "does not end"),
+    "more than one": (lambda plain: [*plain[:3], plain[3] + plain[4]], 3, "bytes after the record"),
+    "no warcinfo": (lambda plain: plain[1:], 0, "no warcinfo"),
+    "no request": (lambda plain: [*plain[:2], *plain[3:]], 1, "request is not there"),
+    "no answer": (lambda plain: [*plain[:3], plain[4]], 3, "which is not there"),
+    "another file's": (on(0, replaced(rb"(WARC-Filename: )2026", rb"\g<1>2027")), 0, "the file was"),
+    "no HTTP": (on(3, replaced(rb"HTTP/1\.1 200", b"HTTQ/1.1 200")), 3, "no HTTP"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_every_kind_of_damage_is_named_with_its_place(two_files, name) -> None:
+    assert not list(inspect(two_files))
+    change, number, reason = MUTANTS[name]
+    first, second = two_files
+    second.write_bytes(pack(change(members(second))))
+    found = list(inspect([first, second]))
+    at = starts(second)[number]
+    assert any(d.path == second and d.offset == at and reason in d.reason for d in found), found
+    list(read_archive(second))
+
+
+def test_torn_and_flipped_bytes_are_named_with_their_place(two_files) -> None:
+    first, second = two_files
+    whole = second.read_bytes()
+    begun = starts(second)
+    for cut in range(1, len(whole) - 1, 29):
+        second.write_bytes(whole[:-cut])
+        end = len(whole) - cut
+        found = [d for d in inspect([first, second]) if d.path == second]
+        assert found, cut
+        if end not in begun:
+            assert max(s for s in begun if s < end) in {d.offset for d in found}, cut
+    for place in range(20, len(whole), 31):
+        member = max(s for s in begun if s <= place)
+        if place - member < 10:  # gzip's own header has no checksum; the ledger has
+            continue
+        second.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        found = {d.offset for d in inspect([first, second]) if d.path == second}
+        assert member in found, place
+    second.write_bytes(whole + b"\0" * 99)
+    assert len(whole) in {d.offset for d in inspect([first, second])}
+
+
+def test_plain_files_are_held_to_the_same(two_files, tmp_path) -> None:
+    path = tmp_path / two_files[0].with_suffix("").name
+    plain = members(two_files[0])
+    named = [r.replace(two_files[0].name.encode(), path.name.encode()) for r in plain]
+    whole = b"".join(named)
+    path.write_bytes(whole)
+    seen = Inspected()
+    found = list(inspect([path], seen))
+    assert [d.reason for d in found] in ([], ["WARC-Block-Digest does not match"])  # of the name
+    assert seen.count == 5
+    edges = [sum(map(len, named[:n])) for n in range(6)]
+    for cut in (3, 500, 2500, 5000):
+        path.write_bytes(whole[:-cut])
+        begun = max(e for e in edges if e < len(whole) - cut)
+        assert any(
+            d.offset == begun and ("torn" in d.reason or "end" in d.reason) for d in inspect([path])
+        )
+    path.write_bytes(whole[: edges[2]] + b"GARBAGE" + whole[edges[2] :])
+    assert edges[2] in {d.offset for d in inspect([path])}
+    empty = tmp_path / "empty.warc.gz"
+    empty.touch()
+    assert [d.reason for d in inspect([empty])] == ["the file is empty"]
+    assert check_index(empty)
+
+
+def test_the_command_names_files_and_says_what_it_does_not_know(run, two_files, tmp_path) -> None:
+    assert run("harvester", "archive", "check", *two_files).code == 0
+    whole = two_files[1].read_bytes()
+    two_files[1].write_bytes(whole[:-7])
+    done = run("harvester", "archive", "check", *two_files)
+    assert done.code == 65
+    assert f"{two_files[1]}: damaged at byte" in done.err
+    done = run("harvester", "archive", "check", "nobody")
+    assert done.code == 64
+    assert "nobody" in done.err
+
+
+# ------------------------------------------------------------------ other people's files
+def foreign(path: Path, pages: dict[str, str], tool: str, at: datetime) -> None:
+    """Write pages with another tool's writer, beside much that is no page of a listing."""
+    extra = {
+        "https://example.org/logo.png": ("image/png", "no text"),
+        "https://other.example/list": ("text/html", a_page(9)),
+        "https://example.org/list/an-article-of-its-own/": ("text/html", "<p>An article"),
+    }
+    told = {url: ("text/html; charset=utf-8", body) for url, body in pages.items()} | extra
+    stamp = at.strftime("%Y-%m-%dT%H:%M:%SZ")
+    packed = path.suffix == ".gz"
+    with path.open("wb") as raw:
+        if tool == "warcio":
+            writer = WARCWriter(raw, gzip=packed, warc_version="1.0")
+            writer.write_record(writer.create_warcinfo_record(path.name, {"software": "x"}))
+            for url, (mime, body) in told.items():
+                chunked = f"{len(body.encode()):x}\r\n".encode() + body.encode() + b"\r\n0\r\n\r\n"
+                head = [("Content-Type", mime), ("Transfer-Encoding", "chunked")]
+                writer.write_record(
+                    writer.create_warc_record(
+                        url,
+                        "response",
+                        payload=io.BytesIO(chunked),
+                        length=len(chunked),
+                        http_headers=StatusAndHeaders("200 OK", head, protocol="HTTP/1.1"),
+                        warc_headers_dict={"WARC-Date": stamp},
+                    )
+                )
+            return
+        for url, (mime, body) in told.items():
+            record = WarcRecord()
+            record.init_headers(WarcRecordType.response)
+            record.headers["WARC-Date"] = stamp
+            record.headers["WARC-Target-URI"] = url
+            record.headers["Content-Type"] = "application/http; msgtype=response"
+            data = gzip.compress(body.encode())
+            head = f"HTTP/1.1 200 OK\r\nContent-Type: {mime}\r\nContent-Encoding: gzip\r\n\r\n"
+            record.set_bytes_content(head.encode() + data)
+            out = GzipWriter(raw) if packed else raw
+            record.write(out, checksum_data=True)
+            if packed:
+                out.finish()
+
+
+@pytest.mark.parametrize("tool", ["warcio", "fastwarc"])
+@pytest.mark.parametrize("suffix", [".warc.gz", ".warc"])
+def test_files_of_other_tools_are_read_whole(run, tmp_path, tool, suffix) -> None:
+    start = AmnestyOrg.start_urls[0]
+    base, _, query = start.partition("?")
+    pages = {start: a_page(1), f"{base.rstrip('/')}/page/2/?{query}".rstrip("?"): a_page(2)}
+    path = tmp_path / f"x{suffix}"
+    foreign(path, pages, tool, datetime(2015, 3, 4, 5, 6, 7, tzinfo=UTC))
+    order = ["replay", "amnesty_org", "--warc", path, "--output", tmp_path / "o"]
+    done = run("harvester", *order)
+    assert done.code == 0, done.err
+    assert re.search(r"2 another address|3 another address", done.out), done.out
+    rows = frame(tmp_path / "o")
+    assert len(rows) == 6
+    assert set(rows["first_seen"].dt.year) == {2015}
+    before = frame(tmp_path / "o")
+    assert run("harvester", *order).code == 0
+    assert_same_rows(before, frame(tmp_path / "o"))
+
+
+def test_what_wget_archived_is_read(run, three_pages, tmp_path) -> None:
+    if not shutil.which("wget"):
+        pytest.skip("wget is not installed")
+    for name, more in (("one", []), ("two", ["--warc-dedup=one.cdx"])):
+        order = ["wget", "-q", "-O", "/dev/null", f"--warc-file={name}", "--warc-cdx", *more]
+        urls = [three_pages.url(f"/list/{n}") for n in (1, 2, 3)]
+        subprocess.run([*order, *urls], cwd=tmp_path, check=True, timeout=60)
+    [kinds] = [Counter(kind for kind, _ in records(tmp_path / "two.warc.gz"))]
+    assert kinds["revisit"] == 3
+    for names, output in ((["one"], "a"), (["one", "two"], "b"), (["two"], "c")):
+        answers = [a for n in names for a in read_archive(tmp_path / f"{n}.warc.gz")]
+        assert sum(isinstance(a, Answer) for a in answers) == 3 * len(names)
+        assert {a.body for a in answers if isinstance(a, Answer)} == {
+            str(three_pages.pages[f"/list/{n}"]).encode() for n in (1, 2, 3)
+        }, output
+
+
+def test_records_that_are_none_never_stop_a_replay(run, tmp_path) -> None:
+    path = tmp_path / "odd.warc"
+    odd = [
+        ("response", "https://www.amnesty.org/", b"no HTTP at all"),
+        ("response", "::not an address::", b"HTTP/1.1 200 OK\r\n\r\n"),
+        ("response", "http://[", b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<p>"),
+        ("response", "https://www.amnesty.org/en/", b"HTTP/1.1 abc\r\n\r\n"),
+        ("resource", "file:///etc/passwd", b"root"),
+        ("conversion", "https://www.amnesty.org/", b"text"),
+        ("metadata", "", b"a: b"),
+    ]
+    with path.open("wb") as raw:
+        for kind, url, block in odd:
+            head = (
+                f"WARC/1.1\r\nWARC-Type: {kind}\r\nWARC-Record-ID: <urn:x:{len(block)}{kind}>\r\n"
+                f"WARC-Date: 2015-01-01T00:00:00Z\r\nWARC-Target-URI: {url}\r\n"
+                f"Content-Type: application/http\r\nContent-Length: {len(block)}\r\n\r\n"
+            )
+            raw.write(head.encode() + block + b"\r\n\r\n")
+    done = run("harvester", "replay", "amnesty_org", "--warc", path, "--output", tmp_path / "o")
+    assert done.code in (0, 65), done.err
+    assert "Traceback" not in done.err
+    for content in (b"", b"PK\x03\x04 no package", b"\x1f\x8b\x08\x00\x00\x00"):
+        for name in ("x.wacz", "x.warc.gz"):
+            (tmp_path / name).write_bytes(content)
+            done = run("harvester", "replay", "amnesty_org", "--warc", tmp_path / name)
+            assert done.code in (0, 64, 65), done.err
+            assert "Traceback" not in done.err
+
+
+# ------------------------------------------------------------------ packages, proofs, dry runs
+def test_a_package_is_valid_and_gives_the_same_rows(run, three_pages, tmp_path) -> None:
+    three_pages.tags = True
+    for more in ((), ("--full",)):
+        assert crawl(run, three_pages, tmp_path / "o", *more).code == 0
+    package = tmp_path / "all.wacz"
+    order = ["archive", "pack", "amnesty_org", "--file", package, "--output", tmp_path / "o"]
+    done = run("harvester", *order)
+    assert done.code == 0 and "3 pages" in done.out, done.err
+    assert run("harvester", *order).code == 64, "nothing is overwritten"
+    assert run("wacz", "validate", "-f", package).code == 0
+    assert run("harvester", "replay", "--warc", package, "--output", tmp_path / "p").code == 0
+    assert_same_rows(frame(tmp_path / "o"), frame(tmp_path / "p"))
+    torn = package.read_bytes()
+    package.write_bytes(torn[: len(torn) // 2])
+    assert run("harvester", "replay", "--warc", package, "--output", tmp_path / "p").code == 64
+
+
+def test_a_row_is_proven_link_by_link(run, three_pages, tmp_path) -> None:
+    three_pages.tags = True
+    output = tmp_path / "o"
+    assert crawl(run, three_pages, output).code == 0
+    edited = a_page(1).replace("What entry 1-1 has to say", "What entry 1-1 now says")
+    three_pages.pages["/list/1"] = edited
+    assert crawl(run, three_pages, output).code == 0
+    [row] = [r for r in Dataset(output).records("amnesty_org") if r.title == "Entry 1-1"]
+    assert row.revision == 2
+    done = run("harvester", "show", row.entry_id, "--page", "page.html", "--record", "r.warc.gz",
+               "--output", output)  # fmt: skip
+    assert done.code == 0, done.err
+    assert row.warc_record_id in done.out
+    assert "now says" in done.out
+    assert (tmp_path / "page.html").read_text("utf-8") == edited
+    [told] = read_archive(tmp_path / "r.warc.gz")
+    assert told.body == edited.encode()
+    told = json.loads(run("harvester", "show", row.entry_id, "--json", "--output", output).out)
+    assert told["entry"]["title"] == "Entry 1-1"
+    assert len(told["versions"]) == 2
+
+    def prove(code: int) -> str:
+        done = run("harvester", "archive", "prove", row.entry_id, "--output", output)
+        assert done.code == code, done.out + done.err
+        return done.out if code == 0 else done.err
+
+    assert prove(0).count("the page says") == 2
+    for path in (archives(output)[1], archives(output)[0], ledgers_of(output)[0]):
+        whole = path.read_bytes()
+        path.write_bytes(whole[:-30] + bytes([whole[-30] ^ 1]) + whole[-29:])
+        assert path.name in prove(65)
+        path.write_bytes(whole)
+    archives(output)[1].unlink()
+    assert "there is no record" in prove(65)
+    assert run("harvester", "show", row.entry_id, "--output", output).code == 65
+    assert run("harvester", "show", "e1-0", "--output", output).code == 64
+    assert run("harvester", "archive", "prove", "e1-0", "--output", output).code == 64
+
+
+def ledgers_of(output: Path) -> list[Path]:
+    return sorted((output / "runs").glob("*.json"))
+
+
+def test_a_dry_run_says_what_would_change_and_writes_nothing(run, three_pages, tmp_path) -> None:
+    output = tmp_path / "o"
+    assert crawl(run, three_pages, output).code == 0
+    files = {path: path.read_bytes() for path in output.rglob("*") if path.is_file()}
+    done = run("harvester", "replay", "--dry-run", "--output", output)
+    assert (done.code, done.out) == (0, "amnesty_org: 0 rows would change\n")
+    order = ("replay", "--dry-run", "--archive", output, "--output", tmp_path / "p")
+    done = run("harvester", *order)
+    assert done.out.count("\nnew e1-") + done.out.startswith("new e1-") == 9
+    assert not (tmp_path / "p" / "entries").exists()
+    told = json.loads(run("harvester", *order, "--json").out)
+    assert len(told[0]["changes"]) == 9
+    assert {path: path.read_bytes() for path in output.rglob("*") if path.is_file()} == files
+
+
+def test_a_page_is_read_with_the_pattern_of_its_day() -> None:
+    from harvester.page import Page
+
+    old = ListingPattern(record="li", title="b", date="i")
+    new = ListingPattern(record="article", title="h2", date="time")
+
+    class Dated(ListingSpider):
+        name = "dated"
+        start_urls = ["https://example.org/"]
+        pattern = {"2010-01-01": old, "2020-06-01": new}
+
+    for day, pattern in (
+        ((2005, 1, 1), None),
+        ((2010, 1, 1), old),
+        ((2020, 5, 31), old),
+        ((2020, 6, 1), new),
+    ):
+        assert Dated.pattern_on(datetime(*day, tzinfo=UTC)) is pattern
+    assert Dated.pattern_on(None) is new
+    html = b"<ul>" + b"".join(
+        b"<li><b>Title number %d</b> <i>July %d, 2011</i> <a href=/n/%d>x</a></li>" % (n, n, n)
+        for n in range(1, 9)
+    )
+    page = Page("https://example.org/", html, fetched_at=datetime(2012, 1, 1, tzinfo=UTC))
+    assert len(Dated().read(page).entries) == 8

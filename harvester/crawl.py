@@ -122,6 +122,12 @@ def worst(outcomes: Sequence[Outcome]) -> Exit:
     return min((outcome.exit for outcome in outcomes), key=_GRAVITY.index, default=Exit.OK)
 
 
+def gravest(failures: Sequence[Failure]) -> Exit:
+    """The exit code of several failures."""
+    codes = (_CODE[failure.fault] for failure in failures)
+    return min(codes, key=_GRAVITY.index, default=Exit.OK)
+
+
 def _keep(raised: dict[str, BaseException], name: str, failure: TwistedFailure) -> None:
     if failure.value is not None:
         raised[name] = failure.value
@@ -146,8 +152,7 @@ def judge(name: str, report: Report, recovery: Sequence[Failure] = ()) -> Outcom
     """The outcome of a run that was published, and of the recovery that it began with."""
     failures = (*recovery, *report.course.failures)
     if failures:
-        code = min((_CODE[failure.fault] for failure in failures), key=_GRAVITY.index)
-        return Outcome(name, code, _summary(failures, report), report)
+        return Outcome(name, gravest(failures), _summary(failures, report), report)
     if any(stop.reason == StopReason.INTERRUPTED.value for stop in report.course.stops):
         return Outcome(name, Exit.TRY_LATER, "interrupted; what was fetched is stored", report)
     return Outcome(name, Exit.OK, None, report)

@@ -7,7 +7,7 @@ so the rows are the same.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -278,17 +278,26 @@ def page_of(answer: Answer, settings: BaseSettings) -> Page:
     return _page(answer, _decoder(settings))
 
 
+def decoded(url: str, headers: Mapping[str, str], body: bytes, settings: BaseSettings) -> bytes:
+    """A body without its content encoding; raises as ``page_of``."""
+    return _decoded(url, headers, body, _decoder(settings))
+
+
 def _page(answer: Answer, decoder: HttpCompressionMiddleware) -> Page:
     headers = dict(answer.headers)
-    body = answer.body
-    if "content-encoding" in headers:
-        response = Response(
-            answer.url, status=answer.status, headers=Headers(headers), body=answer.body
-        )
-        decoded = decoder.process_response(Request(answer.url), response)
-        assert isinstance(decoded, Response)
-        body = decoded.body
+    body = _decoded(answer.url, headers, answer.body, decoder)
     return Page(answer.url, body, answer.status, headers, answer.fetched_at)
+
+
+def _decoded(
+    url: str, headers: Mapping[str, str], body: bytes, decoder: HttpCompressionMiddleware
+) -> bytes:
+    if "content-encoding" not in headers:
+        return body
+    response = Response(url, headers=Headers(headers), body=body)
+    plain = decoder.process_response(Request(url), response)
+    assert isinstance(plain, Response)
+    return plain.body
 
 
 def _unread(

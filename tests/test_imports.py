@@ -26,6 +26,8 @@ FLOORS = {
     "harvester.crawl": 5,
     "harvester.demo": 6,
     "harvester.proof": 5,
+    "harvester.captures": 2,
+    "harvester.backfill": 5,
     "harvester.inspection": 6,
     "harvester.cli": 7,
     "harvester.settings": 0,

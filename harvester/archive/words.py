@@ -58,7 +58,8 @@ class Exchange:
     """A request and its answer, as they went over the wire, but for transfer encoding.
 
     ``listing``: asked for as a page of the listing (not robots.txt).  ``known`` is the archived answer
-    that a "not modified" confirms, or that this one may repeat.
+    that a "not modified" confirms, or that this one may repeat.  ``taken_from`` is where a web archive
+    gave it, if one did: then the request went there.
     """
 
     url: str
@@ -73,6 +74,7 @@ class Exchange:
     listing: bool
     truncated: Truncated | None = None
     known: Answer | None = None
+    taken_from: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

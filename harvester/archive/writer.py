@@ -17,7 +17,7 @@ import os
 from base64 import b32encode
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
@@ -147,6 +147,9 @@ class ArchiveWriter:
         record = self._record(kind, exchange)
         if exchange.listing:
             record.headers[ROLE] = LISTING
+        if exchange.taken_from:  # as pywb writes them
+            record.headers["WARC-Source-URI"] = exchange.taken_from
+            record.headers["WARC-Creation-Date"] = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
         if exchange.truncated:
             record.headers["WARC-Truncated"] = exchange.truncated
         record.headers["WARC-Payload-Digest"] = original.payload_digest if original else digest
@@ -272,7 +275,7 @@ def _sent(exchange: Exchange) -> Headers:
 
 
 def _request_line(exchange: Exchange) -> bytes:
-    parts = urlsplit(exchange.url)
+    parts = urlsplit(exchange.taken_from or exchange.url)
     target = urlunsplit(("", "", parts.path or "/", parts.query, ""))
     host = parts.netloc.rpartition("@")[2]
     return f"{exchange.method} {target} HTTP/1.1\r\nHost: {host}\r\n".encode()

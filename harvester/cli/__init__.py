@@ -24,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (runs.crawl, runs.replay, tables.check, tables.diff, tables.export):
+for command in (runs.crawl, runs.replay, runs.backfill, tables.check, tables.diff, tables.export):
     app.command()(command)
 app.command()(archives.show)
 app.add_typer(archives.app)

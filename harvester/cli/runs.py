@@ -174,6 +174,60 @@ def replay(
     return worst(outcomes)
 
 
+def backfill(
+    name: Annotated[str, typer.Argument(metavar="SOURCE")],
+    archive: Annotated[
+        str,
+        typer.Option(
+            "--from",
+            metavar="URL",
+            help="The web archive: its CDX server, or where TimeMaps begin.",
+        ),
+    ],
+    since: Since = None,
+    until: Until = None,
+    start_url: Annotated[
+        list[str] | None, typer.Option(metavar="URL", help="Another listing of the source's site.")
+    ] = None,
+    max_pages: Annotated[
+        int, typer.Option(min=1, help="Pages of the listing whose captures are fetched.")
+    ] = 1,
+    output: Output = None,
+    verbose: Verbose = False,
+) -> int:
+    """Take a listing's past from a web archive; the window is of the days of capture."""
+    from harvester.backfill import Task
+    from harvester.backfill import backfill as fetch
+    from harvester.crawl import Exit, failed, gravest, project_settings, sources
+    from harvester.peek import is_address
+    from pipelines.dataset import Dataset
+
+    settings = project_settings(output, verbose=verbose)
+    known = sources(settings)
+    [source] = chosen_of([name], False, known)
+    for url in (archive, *(start_url or ())):
+        if not is_address(url):
+            raise typer.BadParameter(f"{url!r} is no http address")
+    task = Task(archive=archive, max_pages=max_pages, **window_of(since, until))
+    dataset = Dataset(Path(settings["HARVESTER_OUTPUT"]))
+    try:
+        done = fetch(dataset, known[source], settings, task, start_url=start_url)
+    except Exception as error:
+        outcome = failed(source, error)
+        complain(f"{source}: {outcome.problem}")
+        return outcome.exit
+    if sys.stdout.isatty():
+        typer.echo(
+            f"{source}: {done.listed} captures listed, {done.fetched} fetched, {done.known} known"
+        )
+    for failure in done.failures:
+        complain(f"{source}: {failure.url}: {failure.reason}")
+    if not done.listed and not done.failures:
+        complain(f"{source}: {archive} has no captures of its listing")
+        return Exit.UNAVAILABLE
+    return gravest(done.failures)
+
+
 # Records that every archive has beside its pages.
 _OF_NO_INTEREST = ("warcinfo", "request", "metadata")
 

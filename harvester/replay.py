@@ -6,6 +6,7 @@ so the rows are the same.
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -165,6 +166,7 @@ def replay(
     says what would change.
     """
     window = Scope(since=since, until=until) if since or until else None
+    gc.set_threshold(50_000, 20, 50)  # many entries, which live to the end, and few cycles
     with dataset.lock(spider.name):
         originals = Originals()
         runs = [

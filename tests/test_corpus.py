@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -94,6 +95,35 @@ def test_the_pages_in_any_order_and_again_are_the_same_rows(
     assert live.records("amnesty_org") == again.records("amnesty_org")
     assert live.versions("amnesty_org") == again.versions("amnesty_org")
     assert run("harvester", "check", "amnesty_org", "--output", live.root).err == ""
+
+
+def test_recovery_and_a_package_give_the_same_rows(run, site, truth, tmp_path) -> None:
+    start = [x for path in truth for x in ("--start-url", site.url(path))]
+    arguments = ["crawl", "amnesty_org", "--max-pages", "1", "--full", *start, "--output"]
+    assert run("harvester", *arguments, tmp_path / "o").code == 0
+    rows = pd.read_parquet(tmp_path / "o" / "entries")
+    first = sum(path.stat().st_size for path in tmp_path.glob("o/archive/*/*.warc.gz"))
+
+    # As a run leaves it that was killed while it wrote down a page.
+    shutil.copytree(tmp_path / "o" / "archive", tmp_path / "k" / "archive")
+    [archive] = tmp_path.glob("k/archive/*/*.warc.gz")
+    whole = archive.read_bytes()
+    archive.write_bytes(whole + whole[len(whole) // 2 :][:1000])
+    assert run("harvester", *arguments, tmp_path / "k").code == 0
+    [ledger] = tmp_path.glob(f"k/runs/{archive.name.removesuffix('.warc.gz')}.json")
+    assert f"torn at byte {len(whole)}" in ledger.read_text("utf-8")
+    assert_same_rows(rows, pd.read_parquet(tmp_path / "k" / "entries"), but=("last_seen", "run_id"))
+    assert archive.read_bytes() == whole
+    both = sum(path.stat().st_size for path in tmp_path.glob("k/archive/*/*.warc.gz"))
+    assert both < 1.1 * first, "no second copy"
+
+    package = tmp_path / "k.wacz"
+    order = ["archive", "pack", "--file", package, "--output", tmp_path / "k"]
+    assert run("harvester", *order).code == 0
+    assert run("harvester", "replay", "--warc", package, "--output", tmp_path / "p").code == 0
+    assert_same_rows(
+        pd.read_parquet(tmp_path / "k" / "entries"), pd.read_parquet(tmp_path / "p" / "entries")
+    )
 
 
 def test_every_page_names_its_next_page() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -93,10 +94,12 @@ def read_archived_run(
     archived: ArchivedRun,
     originals: Originals,
     window: Scope | None = None,
+    names: Mapping[Path, str] | None = None,
 ) -> ReadRun:
     """Read the listing pages in a run's archive as ``spider`` reads them today.
 
     Entries are admitted by ``window``, or where it is ``None`` by the window of the run itself.
+    ``names`` are those that files from elsewhere go by in rows.
     Damaged records and pages that cannot be read are named in the course's failures; pages that were
     empty already when ``dataset`` first had them are not, nor what is no listing in other people's
     archives.
@@ -113,7 +116,9 @@ def read_archived_run(
     others: Counter[str] = Counter()
     followed: set[str] = set()
     for path in archived.files:
-        name = f"archive/{run.source}/{path.name}" if archived.ours else str(path.absolute())
+        name = (names or {}).get(path, "")
+        if archived.ours:
+            name = f"archive/{run.source}/{path.name}"
         for answer in read_archive(path, originals, others):
             if isinstance(answer, Damage):
                 reason = f"damaged at byte {answer.offset}: {answer.reason}"
@@ -150,7 +155,7 @@ def replay(
     dataset: Dataset,
     spider: ListingSpider,
     settings: BaseSettings,
-    archives: Iterable[Path],
+    archives: Mapping[Path, str],
     *,
     since: date | None = None,
     until: date | None = None,
@@ -160,6 +165,8 @@ def replay(
 ) -> Replayed:
     """Publish what a source's archive files hold into ``dataset``, oldest run first, as one run.
 
+    ``archives`` gives each file the name that it goes by in rows, if it is from elsewhere.
+
     A window given here takes the place of the windows that the runs were asked for.  ``rebuild`` says
     that these are all archive files of the source; if they can be read whole, rows are made anew, with
     ``anyway`` in any case, and from damaged tables only what can be read is kept.  A ``dry_run`` only
@@ -167,10 +174,12 @@ def replay(
     """
     window = Scope(since=since, until=until) if since or until else None
     gc.set_threshold(50_000, 20, 50)  # many entries, which live to the end, and few cycles
-    with dataset.lock(spider.name):
+    with ExitStack() as held:
+        if not dry_run or dataset.root.is_dir():
+            held.enter_context(dataset.lock(spider.name))
         originals = Originals()
         runs = [
-            read_archived_run(dataset, spider, settings, archived, originals, window)
+            read_archived_run(dataset, spider, settings, archived, originals, window, archives)
             for archived in archived_runs(archives, spider.name)
         ]
         now = datetime.now(UTC)
@@ -202,7 +211,7 @@ def repair(dataset: Dataset, spider: ListingSpider, settings: BaseSettings) -> R
     """Make the tables of a source anew from its archive, whatever they hold; keep what can be read."""
     with dataset.lock(spider.name):
         ledger.set_damaged_aside(dataset, spider.name)
-    files = dataset.archive_files(spider.name)
+    files = dict.fromkeys(dataset.archive_files(spider.name), "")
     return replay(dataset, spider, settings, files, anyway=True).report
 
 

@@ -14,7 +14,7 @@ import re
 import zlib
 from base64 import b32encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -90,6 +90,17 @@ class _Record:
         return self.get("WARC-Target-URI").strip("<>")
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What other records of the same file are held against."""
+
+    offset: int
+    kind: str
+    date: str
+    beside: tuple[str, ...]
+    info: str
+
+
 class _Fault(Exception):
     """Why bytes are no record."""
 
@@ -119,7 +130,7 @@ def _file(path: Path, seen: Inspected) -> Iterator[Damage]:
     if path.stat().st_size == 0:
         yield Damage(path, 0, "the file is empty")
         return
-    here: dict[str, _Record] = {}
+    here: dict[str, _Kept] = {}
     ours = False
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         packed = content[:2] == _GZIP[:2]
@@ -138,16 +149,19 @@ def _file(path: Path, seen: Inspected) -> Iterator[Damage]:
                     yield Damage(path, record.offset, f"the file was {record.get('WARC-Filename')}")
             for problem in _problems(record, seen.records):
                 yield Damage(path, record.offset, problem)
-            here[record.id] = replace(record, block=b"")
+            if ours:
+                for problem in _lacks(record):
+                    yield Damage(path, record.offset, problem)
+            here[record.id] = _kept(record)
             digest = record.get("WARC-Payload-Digest")
             told = Seen(record.kind, record.url, record.get("WARC-Date"), digest)
             seen.records.setdefault(record.id, told)
-    asked = {r.get("WARC-Concurrent-To") for r in here.values() if r.kind == "request"}
-    for record in here.values():
-        for problem in _relations(record, here):
-            yield Damage(path, record.offset, problem)
-        for problem in _of_ours(record, asked) if ours else ():
-            yield Damage(path, record.offset, problem)
+    asked = {name for kept in here.values() if kept.kind == "request" for name in kept.beside}
+    for record_id, kept in here.items():
+        for problem in _relations(kept, here):
+            yield Damage(path, kept.offset, problem)
+        if ours and kept.kind in ("response", "revisit") and record_id not in asked:
+            yield Damage(path, kept.offset, "its request is not there")
 
 
 # ------------------------------------------------------------------ bytes
@@ -368,26 +382,27 @@ def _revisit(record: _Record, seen: Mapping[str, Seen]) -> Iterator[str]:
             yield f"{name} is not that of the record it refers to"
 
 
-def _of_ours(record: _Record, asked: set[str]) -> Iterator[str]:
+def _lacks(record: _Record) -> Iterator[str]:
     """What a record lacks that we write."""
-    if not record.get("WARC-Block-Digest"):
-        yield "WARC-Block-Digest is missing"
-    if record.kind not in ("response", "revisit"):
-        return
-    if not record.get("WARC-Payload-Digest") and record.kind == "response":
-        yield "WARC-Payload-Digest is missing"
-    if record.id not in asked:
-        yield "its request is not there"
+    for name in ("WARC-Block-Digest", "WARC-Payload-Digest"):
+        wanted = name == "WARC-Block-Digest" or record.kind == "response"
+        if wanted and not record.get(name):
+            yield f"{name} is missing"
 
 
-def _relations(record: _Record, here: Mapping[str, _Record]) -> Iterator[str]:
+def _kept(record: _Record) -> _Kept:
+    beside = tuple(v for n, v in record.headers if n.lower() == "warc-concurrent-to")
+    info = record.get("WARC-Warcinfo-ID")
+    return _Kept(record.offset, record.kind, record.get("WARC-Date"), beside, info)
+
+
+def _relations(record: _Kept, here: Mapping[str, _Kept]) -> Iterator[str]:
     """What is wrong between the records of one file."""
-    for name, value in record.headers:
-        if name.lower() == "warc-concurrent-to":
-            partner = here.get(value)
-            if partner is None:
-                yield f"it stands beside {value}, which is not there"
-            elif partner.get("WARC-Date") != record.get("WARC-Date"):
-                yield "its date is not that of the record beside it"
-        elif name.lower() == "warc-warcinfo-id" and value not in here:
-            yield f"it belongs to {value}, which is not there"
+    for name in record.beside:
+        partner = here.get(name)
+        if partner is None:
+            yield f"it stands beside {name}, which is not there"
+        elif partner.date != record.date:
+            yield "its date is not that of the record beside it"
+    if record.info and record.info not in here:
+        yield f"it belongs to {record.info}, which is not there"

@@ -39,7 +39,7 @@ class Past:
             path = next(self._unread, None)
             if path is None:
                 return None
-            for line in reversed(lines_of(path)):
+            for line in reversed(lines_of(path, keep=True)):
                 if line.status in (200, NOT_MODIFIED):
                     self._latest.setdefault(line.url, (path, line))
         return self._latest[url]

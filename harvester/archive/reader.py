@@ -11,6 +11,7 @@ import os
 import zlib
 from collections import Counter, OrderedDict
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import fields, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -36,6 +37,7 @@ from pipelines.dataset import ARCHIVE_SUFFIX
 from pipelines.run import Run, Scope, next_run_id, run_started
 
 _GZIP_MEMBER: Final = b"\x1f\x8b\x08"
+_LARGEST: Final = 100_000_000  # bytes of an answer; no page of a listing has so many
 _AT_HAND: Final = 8  # bodies that revisits referred to last
 
 
@@ -61,6 +63,9 @@ def run_from_elsewhere(path: Path, source: str) -> Run:
     )
 
 
+Place = tuple[Path, int]
+
+
 class Originals:
     """Finds what revisit records refer to: by its place, else by its id among what was read before.
 
@@ -68,9 +73,9 @@ class Originals:
     """
 
     def __init__(self) -> None:
-        self._places: dict[str, tuple[Path, int]] = {}
+        self._places: dict[str, Place] = {}
         self._at_hand: OrderedDict[str, Answer] = OrderedDict()
-        self._beside: set[Path] = set()
+        self._beside: dict[Path, dict[str, Place]] = {}
 
     def saw(self, answer: Answer, path: Path) -> None:
         """Remember where an answer is."""
@@ -85,32 +90,36 @@ class Originals:
         for place in self._candidates(revisit, record_id, path):
             found = answer_at(*place)
             if found is not None and record_id in ("", found.record_id):
-                self._at_hand[record_id or found.record_id] = found
+                self._at_hand[found.record_id] = found
                 if len(self._at_hand) > _AT_HAND:
                     self._at_hand.popitem(last=False)
                 return found
         return None
 
-    def _candidates(
-        self, revisit: WarcRecord, record_id: str, path: Path
-    ) -> Iterator[tuple[Path, int]]:
+    def _candidates(self, revisit: WarcRecord, record_id: str, path: Path) -> Iterator[Place]:
         file, offset = (revisit.headers.get(name) for name in (REFERS_TO_FILE, REFERS_TO_OFFSET))
         if file and offset and offset.isdigit():
             yield path.with_name(Path(file).name), int(offset)
-        if record_id in self._places:
-            yield self._places[record_id]
-            return
         url = _address(revisit.headers.get("WARC-Refers-To-Target-URI"))
         digest = revisit.headers.get("WARC-Payload-Digest")
-        for line, beside in self._lines_beside(path):
-            same = line.url == url and line.digest == digest
-            if line.mime != REVISIT and (line.record_id == record_id or (not record_id and same)):
-                yield beside, line.offset
+        name = record_id or f"{digest} {url}"
+        if record_id in self._places:
+            yield self._places[record_id]
+        elif name in (beside := self._all_beside(path.parent)):
+            yield beside[name]
 
-    def _lines_beside(self, path: Path) -> Iterator[tuple[Line, Path]]:
-        for beside in sorted(path.parent.glob("*.warc*")):
-            if beside.name.endswith((".warc", ARCHIVE_SUFFIX)):
-                yield from ((line, beside) for line in lines_of(beside))
+    def _all_beside(self, folder: Path) -> dict[str, Place]:
+        """The answers in the archive files of a folder, by their ids, and by digest and address."""
+        if folder not in self._beside:
+            found: dict[str, Place] = {}
+            for path in sorted(folder.glob("*.warc*")):
+                if path.name.endswith((".warc", ARCHIVE_SUFFIX)):
+                    for line in lines_of(path):
+                        if line.mime != REVISIT:
+                            found[line.record_id] = (path, line.offset)
+                            found.setdefault(f"{line.digest} {line.url}", (path, line.offset))
+            self._beside[folder] = found
+        return self._beside[folder]
 
 
 def read_archive(
@@ -135,14 +144,23 @@ def read_archive(
         if kind not in (WarcRecordType.response, WarcRecordType.revisit):
             others[record.headers.get("WARC-Type") or "unknown"] += 1
             continue
+        if record.content_length > _LARGEST:
+            others["too large"] += 1
+            continue
         yield _answer(record, path, marked, originals)
 
 
-def lines_of(path: Path) -> list[Line]:
-    """The index lines of an archive file: from the index beside it, or from the file itself."""
+def lines_of(path: Path, *, keep: bool = False) -> list[Line]:
+    """The index lines of an archive file: from the index beside it, or from the file itself.
+
+    With ``keep`` an index that was missing is there afterwards, if it can be written.
+    """
     try:
         return index.parse(index.index_of(path).read_bytes())
     except (OSError, ValueError):
+        if keep:
+            with suppress(OSError):
+                make_index(path)
         return list(indexed(path))
 
 
@@ -258,6 +276,9 @@ def _answer(record: WarcRecord, path: Path, marked: bool, originals: Originals) 
         found = originals.find(record, path)
         if found is None:
             return Damage(path, offset, "a revisit of a record that is not there")
+        digests = {record.headers.get("WARC-Payload-Digest"), found.original.payload_digest}
+        if len(digests - {None, ""}) > 1:
+            return Damage(path, offset, "a revisit of a record with another body")
     unchanged = status == NOT_MODIFIED or record.headers.get("WARC-Profile") == UNCHANGED
     told = tuple((name.lower(), value) for name, value in headers.items()) if headers else ()
     if found is not None and (unchanged or not told):

@@ -26,6 +26,7 @@ from pipelines.version import VERSION
 SUFFIX: Final = ".wacz"
 _WARC: Final = (".warc", ".warc.gz")
 _CHUNK: Final = 1 << 20
+_SWELL: Final = 100  # what a package makes larger than this is no archive
 
 
 class NoPackage(Exception):
@@ -67,21 +68,16 @@ def pack(files: Sequence[Path], title: str, target: Path) -> int:
 
 
 @contextmanager
-def unpacked(paths: Iterable[Path]) -> Iterator[list[Path]]:
-    """Archive files, those in packages laid out in a folder that lasts as long as the block.
+def unpacked(path: Path) -> Iterator[dict[Path, str]]:
+    """The archive files in a package, laid out in a folder that lasts as long as the block.
 
-    Raises ``NoPackage``.
+    Each comes with the name that it goes by; a file that is no package is itself.  Raises ``NoPackage``.
     """
+    if path.suffix.lower() != SUFFIX:
+        yield {path: str(path.absolute())}
+        return
     with TemporaryDirectory(prefix="harvester-") as folder:
-        found: list[Path] = []
-        for number, path in enumerate(paths):
-            if path.suffix.lower() != SUFFIX:
-                found.append(path)
-                continue
-            place = Path(folder) / str(number)
-            place.mkdir()
-            found += _extracted(path, place)
-        yield found
+        yield {found: f"{path.absolute()}#{found.name}" for found in _extracted(path, Path(folder))}
 
 
 def _extracted(path: Path, place: Path) -> Iterator[Path]:
@@ -91,6 +87,9 @@ def _extracted(path: Path, place: Path) -> Iterator[Path]:
             if not names:
                 raise NoPackage(f"{path}: no archive files in it")
             for name in names:
+                told = package.getinfo(name)
+                if told.file_size > _SWELL * max(told.compress_size, 1000):
+                    raise NoPackage(f"{path}: {name} would unpack to {told.file_size} bytes")
                 target = place / Path(name).name  # whatever folder it says
                 if target.exists():
                     raise NoPackage(f"{path}: two files are called {target.name}")

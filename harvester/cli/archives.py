@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -33,6 +33,7 @@ def check(
     """Hold archive files against the WARC standard, byte by byte; name each fault and its offset."""
     from harvester.archive.inspection import Inspected, check_index, inspect
     from harvester.archive.reader import make_index
+    from harvester.archive.wacz import NoPackage, unpacked
     from harvester.crawl import Exit, project_settings
     from pipelines.dataset import Dataset
 
@@ -47,9 +48,15 @@ def check(
     if not names and not everyone:
         raise typer.BadParameter(f"no archive in {dataset.root}")
     seen, found = Inspected(), 0
-    for damage in inspect(files, seen):
-        found += 1
-        complain(str(damage))
+    for given in files:
+        try:
+            with unpacked(given) as paths:
+                for damage in inspect(paths, seen):
+                    found += 1
+                    complain(str(replace(damage, path=Path(paths[damage.path]))))
+        except NoPackage as error:
+            found += 1
+            complain(str(error))
     for source in chosen:
         together = Inspected()
         archives = dataset.archive_files(source)

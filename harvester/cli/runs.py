@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -92,8 +92,6 @@ def replay(
     as_json: Json = False,
 ) -> int:
     """Rebuild the data set from the archive, without the network."""
-    from harvester.archive.reader import read_run
-    from harvester.archive.wacz import NoPackage, unpacked
     from harvester.crawl import Exit, failed, judge, project_settings, sources, worst
     from harvester.crawl import Outcome as Result
     from harvester.replay import replay as rebuild
@@ -114,31 +112,11 @@ def replay(
             f"--run {run!r} is no run; the files in runs/ are named after them"
         )
     with ExitStack() as held:
-        files: dict[str, list[Path]] = {}
-        for given in warc or ():
-            if not given.is_file():
-                raise typer.BadParameter(f"--warc {given}: no such file")
-            try:
-                paths = held.enter_context(unpacked([given]))
-            except NoPackage as error:
-                raise typer.BadParameter(f"--warc {error}") from error
-            for path in paths:
-                # A file of ours names its source; for one from elsewhere it must be said.
-                told = read_run(path)
-                source = told.source if told else (chosen[0] if len(chosen) == 1 else "")
-                if not source:
-                    raise typer.BadParameter(
-                        f"{given} does not say which source it is of; name the source"
-                    )
-                if source not in chosen:
-                    raise typer.BadParameter(
-                        f"{given} is an archive of {source}, which was not asked for"
-                    )
-                files.setdefault(source, []).append(path)
-        if not warc:
-            for source in chosen:
-                if found := kept.archive_files(source, run or "*"):
-                    files[source] = found
+        if warc:
+            files = _given(held, warc, chosen)
+        else:
+            found = {source: kept.archive_files(source, run or "*") for source in chosen}
+            files = {s: dict.fromkeys(paths, "") for s, paths in found.items() if paths}
         if not files:
             what = f"run {run}" if run else "archived run of " + ", ".join(chosen)
             raise typer.BadParameter(f"no {what} in {kept.root / 'archive'}")
@@ -164,14 +142,42 @@ def replay(
             if outcome.exit is Exit.UNAVAILABLE:
                 outcome = Result(source, Exit.DATA, outcome.problem, done.report)
             outcomes.append(outcome)
-            if dry_run and not as_json:
-                _show_changes(done.report)
-            left_out = {r: n for r, n in done.others.items() if warc and r not in _OF_NO_INTEREST}
-            if left_out and not as_json:
-                told_of = ", ".join(f"{n} {reason}" for reason, n in sorted(left_out.items()))
-                typer.echo(f"{source}: records left out: {told_of}")
+            if not as_json:
+                if dry_run:
+                    _show_changes(done.report)
+                if warc:
+                    _show_others(source, done.others)
     _show(outcomes, as_json)
     return worst(outcomes)
+
+
+def _given(
+    held: ExitStack, warc: Sequence[Path], chosen: Sequence[str]
+) -> dict[str, dict[Path, str]]:
+    """The archive files that were named, by source, each with the name that it goes by in rows."""
+    from harvester.archive.reader import read_run
+    from harvester.archive.wacz import NoPackage, unpacked
+
+    files: dict[str, dict[Path, str]] = {}
+    for given in warc:
+        if not given.is_file():
+            raise typer.BadParameter(f"--warc {given}: no such file")
+        try:
+            paths = held.enter_context(unpacked(given))
+        except NoPackage as error:
+            raise typer.BadParameter(f"--warc {error}") from error
+        for path, name in paths.items():
+            # A file of ours names its source; for one from elsewhere it must be said.
+            told = read_run(path)
+            source = told.source if told else (chosen[0] if len(chosen) == 1 else "")
+            if not source:
+                reason = "does not say which source it is of; name the source"
+                raise typer.BadParameter(f"{given} {reason}")
+            if source not in chosen:
+                reason = f"is an archive of {source}, which was not asked for"
+                raise typer.BadParameter(f"{given} {reason}")
+            files.setdefault(source, {})[path] = name
+    return files
 
 
 def backfill(
@@ -230,6 +236,15 @@ def backfill(
 
 # Records that every archive has beside its pages.
 _OF_NO_INTEREST = ("warcinfo", "request", "metadata")
+
+
+def _show_others(source: str, others: Mapping[str, int]) -> None:
+    """What other people's archives hold besides pages of the listing."""
+    told = [
+        f"{n} {reason}" for reason, n in sorted(others.items()) if reason not in _OF_NO_INTEREST
+    ]
+    if told:
+        typer.echo(f"{source}: records left out: {', '.join(told)}")
 
 
 def _show_changes(report: Report) -> None:

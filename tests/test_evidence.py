@@ -559,6 +559,29 @@ def test_a_dry_run_says_what_would_change_and_writes_nothing(run, three_pages, t
     assert {path: path.read_bytes() for path in output.rglob("*") if path.is_file()} == files
 
 
+def test_reading_earlier_runs_again_changes_nothing(run, site, tmp_path) -> None:
+    site.tags = True
+    output = tmp_path / "o"
+    for teaser in ("first", "second", "second", "third"):
+        site.pages["/list/1"] = listing(
+            article("One", "/1", "July 2, 2011", f"The {teaser} teaser"),
+            article("Two", "/2", "July 1, 2011", "Always the same"),
+        )
+        assert crawl(run, site, output, "--full").code == 0
+    before = frame(output)
+    assert sorted(before["revision"]) == [1, 3]
+    for path in archives(output):
+        for more in (("--warc", path), ("--run", path.name.partition(".")[0])):
+            done = run("harvester", "replay", "amnesty_org", *more, "--output", output)
+            assert done.code == 0, done.err
+            assert_same_rows(before.copy(), frame(output))
+    for order in (archives(output)[::-1], archives(output)):  # in any order, into an empty folder
+        shutil.rmtree(tmp_path / "p", ignore_errors=True)
+        for path in order:
+            assert run("harvester", "replay", "--warc", path, "--output", tmp_path / "p").code == 0
+        assert_same_rows(before.copy(), frame(tmp_path / "p"), but=("revision",))
+
+
 def test_a_page_is_read_with_the_pattern_of_its_day() -> None:
     from harvester.page import Page
 

@@ -34,6 +34,7 @@ from harvester.captures import (
     worth_fetching,
 )
 from harvester.page import Page
+from harvester.recorder import about, pairs
 from harvester.replay import decoded, recover
 from harvester.spider import ListingSpider
 from pipelines.dataset import Dataset
@@ -95,9 +96,7 @@ class _Store:
         self._folder = dataset.archive_folder(spider.name)
         self._spider = spider
         self._about = {
-            "operator": settings["HARVESTER_OPERATOR"],
-            "http-header-user-agent": settings["USER_AGENT"],
-            "robots": "obeyed" if settings.getbool("ROBOTSTXT_OBEY") else "ignored",
+            **about(settings),
             "description": "captures taken from a web archive, which WARC-Source-URI names",
         }
         files = dataset.archive_files(spider.name)
@@ -129,10 +128,10 @@ class _Store:
         exchange = Exchange(
             url=url,
             method="GET",
-            request_headers=_pairs(request),
+            request_headers=pairs(request),
             status=response.status,
             protocol=response.protocol or "HTTP/1.1",
-            headers=_pairs(response),
+            headers=pairs(response),
             body=response.body,
             fetched_at=at,
             ip_address=None,  # that of the web archive is not the site's
@@ -221,7 +220,7 @@ class _Captures(scrapy.Spider):
 
     def _next(self, url: str, at: datetime, response: Response) -> str | None:
         headers = {
-            name.decode().lower(): value.decode("latin-1") for name, value in _pairs(response)
+            name.decode().lower(): value.decode("latin-1") for name, value in pairs(response)
         }
         body = decoded(url, headers, response.body, self._settings)
         return self._source.read(Page(url, body, response.status, headers, at)).next_url
@@ -243,7 +242,3 @@ def _captured(response: Response) -> datetime | None:
     with suppress(ValueError, TypeError):
         return parsedate_to_datetime(told).astimezone(UTC)
     return None
-
-
-def _pairs(message: Request | Response) -> list[tuple[bytes, bytes]]:
-    return [(name, value) for name, values in message.headers.items() for value in values]

@@ -19,6 +19,7 @@ from scrapy.downloadermiddlewares.retry import get_retry_request
 from scrapy.exceptions import IgnoreRequest, StopDownload
 from scrapy.http import Headers, Request, Response
 from scrapy.responsetypes import responsetypes
+from scrapy.settings import BaseSettings
 
 from harvester.archive.past import Past, validators
 from harvester.archive.words import NOT_MODIFIED, Answer, Exchange, Truncated
@@ -70,10 +71,10 @@ class Recorder:
         exchange = Exchange(
             url=response.url,
             method=request.method,
-            request_headers=_pairs(request),
+            request_headers=pairs(request),
             status=response.status,
             protocol=response.protocol or "HTTP/1.1",
-            headers=_pairs(response),
+            headers=pairs(response),
             body=response.body,
             fetched_at=datetime.now(UTC),
             ip_address=str(response.ip_address) if response.ip_address else None,
@@ -113,15 +114,10 @@ class Recorder:
         return Dataset(Path(self._crawler.settings["HARVESTER_OUTPUT"]))
 
     def _opened(self, spider: ListingSpider) -> ArchiveWriter:
-        settings = self._crawler.settings
-        about = {
-            "operator": settings["HARVESTER_OPERATOR"],
-            "http-header-user-agent": settings["USER_AGENT"],
-            "robots": "obeyed" if settings.getbool("ROBOTSTXT_OBEY") else "ignored",
-        }
         assert spider.run is not None
         folder = self._dataset().archive_folder(spider.name)
-        self._writer = spider.archive = ArchiveWriter(folder, spider.run, about)
+        told = about(self._crawler.settings)
+        self._writer = spider.archive = ArchiveWriter(folder, spider.run, told)
         return self._writer
 
     def _headers(self, body_length: int | str, request: Request) -> None:
@@ -164,5 +160,15 @@ def _archived(response: Response, known: Answer) -> Response:
     )
 
 
-def _pairs(message: Request | Response) -> list[tuple[bytes, bytes]]:
+def about(settings: BaseSettings) -> dict[str, str]:
+    """What the archive says of who fetched, and how."""
+    return {
+        "operator": settings["HARVESTER_OPERATOR"],
+        "http-header-user-agent": settings["USER_AGENT"],
+        "robots": "obeyed" if settings.getbool("ROBOTSTXT_OBEY") else "ignored",
+    }
+
+
+def pairs(message: Request | Response) -> list[tuple[bytes, bytes]]:
+    """The headers of a request or an answer, as they are archived."""
     return [(name, value) for name, values in message.headers.items() for value in values]

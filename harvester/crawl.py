@@ -63,6 +63,7 @@ _CODE = {
     Fault.OUTPUT: Exit.IO_ERROR,
     Fault.DATA: Exit.DATA,
     Fault.SOURCE: Exit.UNAVAILABLE,
+    Fault.LATER: Exit.TRY_LATER,
 }
 
 

@@ -1,6 +1,7 @@
 """Whether to follow a listing to its next page.  Pure: what was seen goes in, a decision comes out.
 
-Page numbers mean nothing here, because listings shift while they are read.
+Page numbers mean nothing here, because listings shift while they are read: a page is known again by
+what it holds.
 """
 
 from __future__ import annotations
@@ -8,16 +9,23 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
 from enum import StrEnum
+from itertools import pairwise
 from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
 from pipelines.entry import Entry
-from pipelines.identity import host_of
+from pipelines.identity import host_of, is_tracking
 from pipelines.run import Scope
 
 # No listing that people write goes on for longer; a calendar or a trap does.
-MOST_PAGES = 1_000
+MOST_PAGES: Final = 1_000
+_BLOCK: Final = 5  # known entries in a row, at the end of a page, after which all is known
+_WITHOUT_NEWS: Final = 2  # pages in a row that show nothing that earlier pages did not
+_PAST_WINDOW: Final = 3  # pages in a row before the window, where dates have no order
+_IN_ORDER: Final = 0.9  # of neighbouring dates, at least, in a listing that goes back in time
+_AHEAD: Final = timedelta(days=31)  # what a listing announces; a calendar goes on for ever
 
 Mark = tuple[str | None, str | None, str | None]
 
@@ -26,11 +34,15 @@ class StopReason(StrEnum):
     """Why a listing was not followed further."""
 
     LAST_PAGE = "there is no next page"
-    KNOWN = "everything on the page is stored already"
+    KNOWN = "what follows is stored already"
     REPEATED = "the page shows nothing that an earlier page did not"
+    CYCLE = "the next page was read already"
     MAX_PAGES = "as many pages as were asked for"
+    CAP = "no listing is as long as this"
     WINDOW = "the page is older than the window"
     ELSEWHERE = "the next page is on another host"
+    OTHER_LISTING = "the next page is one of another listing"
+    CALENDAR = "all entries lie far in the future"
     NO_ENTRIES = "no entries were found on the page"
     FAILED = "a page could not be had or read"
     INTERRUPTED = "the run was interrupted"
@@ -38,13 +50,16 @@ class StopReason(StrEnum):
     @property
     def whole(self) -> bool:
         """Whether the listing was read to its end, or to where an earlier run had read it whole."""
-        return self in (StopReason.LAST_PAGE, StopReason.KNOWN, StopReason.REPEATED)
+        return self in _WHOLE
 
 
+_WHOLE: Final = frozenset(
+    (StopReason.LAST_PAGE, StopReason.KNOWN, StopReason.REPEATED, StopReason.CYCLE, StopReason.CAP)
+)
+_NUMBER: Final = re.compile(r"[\d,.:-]*")
 # The end of a path that names a page: /2, /page-2, /p2.html; /page before it.
 _PAGE_SEGMENT: Final = re.compile(r"(?:[a-z]{1,10}[-_]?)?\d{1,3}(?:\.\w{1,5})?")
 _WORD_SEGMENT: Final = re.compile(r"[a-z]{1,10}")
-_NUMBER: Final = re.compile(r"[\d,.:-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +76,22 @@ class Stop:
     reason: StopReason
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """A page that was read: its address, the digest of its body, its entries, the next page.
+
+    ``known_tail`` counts the entries at its end that are stored already, unchanged, where an earlier
+    run had read on from there.
+    """
+
+    url: str
+    digest: bytes
+    entries: Sequence[Entry]
+    next_url: str | None
+    fetched_on: date | None = None
+    known_tail: int = 0
+
+
 @dataclass(slots=True)
 class Chain:
     """The pages that were read from one start address, so far."""
@@ -69,12 +100,32 @@ class Chain:
     pages: int = 0
     urls: set[str] = field(default_factory=set)
     marks: set[Mark] = field(default_factory=set)
+    digests: set[bytes] = field(default_factory=set)
+    days: list[datetime] = field(default_factory=list)
+    without_news: int = 0
+    past_window: int = 0
 
-    def saw(self, url: str, entries: Sequence[Entry]) -> None:
-        """Remember a page that was read."""
+    @property
+    def is_ordered(self) -> bool:
+        """Whether dates go back in time, a few pinned entries aside."""
+        pairs = list(pairwise(self.days))
+        return len(pairs) >= _BLOCK and sum(a >= b for a, b in pairs) >= _IN_ORDER * len(pairs)
+
+    def saw(self, page: Seen, scope: Scope) -> None:
+        """Remember a page that was read, and how many like it came in a row."""
+        marks = set(map(_mark, page.entries))
+        if page.digest in self.digests:
+            self.without_news = _WITHOUT_NEWS
+        elif self.pages and marks <= self.marks:
+            self.without_news += 1
+        else:
+            self.without_news = 0
+        self.past_window = self.past_window + 1 if _is_past(page.entries, scope) else 0
+        self.days += [entry.published for entry in page.entries if entry.published]
         self.pages += 1
-        self.urls.add(url)
-        self.marks.update(map(_mark, entries))
+        self.urls.add(page.url)
+        self.digests.add(page.digest)
+        self.marks |= marks
 
 
 def same_listing(url: str, start_url: str) -> bool:
@@ -113,44 +164,62 @@ def _listings(path: list[str]) -> list[list[str]]:
     return [path[:-1], path[:-2]] if worded else [path[:-1]]
 
 
-def decide(
-    entries: Sequence[Entry],
-    next_url: str | None,
-    chain: Chain,
-    scope: Scope,
-    *,
-    all_known: bool,
-    same_site: bool,
-) -> Follow | Stop:
-    """What to do after a page that shows ``entries`` and links to ``next_url``.
-
-    ``chain`` holds the pages before this one.  ``all_known``: this page adds nothing to the data set,
-    and an earlier run read on from here.  ``same_site``: the next page is on a host of the source.
-    """
-    if not entries:
+def decide(page: Seen, chain: Chain, scope: Scope, hosts: frozenset[str]) -> Follow | Stop:
+    """What to do after a page, which ``chain`` saw last.  ``hosts`` are the source's own."""
+    if not page.entries:
         return Stop(StopReason.NO_ENTRIES)
-    if chain.pages and chain.marks.issuperset(map(_mark, entries)):
+    if chain.without_news >= _WITHOUT_NEWS:
         return Stop(StopReason.REPEATED)
-    if all_known and not scope.full:
+    if not scope.full and page.known_tail >= _block(page, chain):
         return Stop(StopReason.KNOWN)
-    if next_url is None:
+    if page.next_url is None:
         return Stop(StopReason.LAST_PAGE)
-    if next_url in chain.urls:
-        return Stop(StopReason.REPEATED)
-    if chain.pages + 1 >= (scope.max_pages or MOST_PAGES):
+    if page.next_url in chain.urls:
+        return Stop(StopReason.CYCLE)
+    if scope.max_pages and chain.pages >= scope.max_pages:
         return Stop(StopReason.MAX_PAGES)
-    if scope.since and _is_past(entries, scope):
+    if chain.pages >= MOST_PAGES:
+        return Stop(StopReason.CAP)
+    if chain.past_window >= (1 if chain.is_ordered else _PAST_WINDOW):
         return Stop(StopReason.WINDOW)
-    if not same_site:
+    if _is_calendar(page):
+        return Stop(StopReason.CALENDAR)
+    if host_of(page.next_url) not in hosts | {host_of(page.url)}:
         return Stop(StopReason.ELSEWHERE)
-    return Follow(next_url)
+    if _leaves(page.next_url, chain.start_url):
+        return Stop(StopReason.OTHER_LISTING)
+    return Follow(page.next_url)
+
+
+def _block(page: Seen, chain: Chain) -> int:
+    """How many known entries at the end of a page say that all after it are known.
+
+    Only where the dates go back in time: a new entry may stand anywhere in a listing without order.
+    """
+    whole = len(page.entries)
+    return min(whole, max(_BLOCK, whole // 2)) if chain.is_ordered else whole
 
 
 def _is_past(entries: Sequence[Entry], scope: Scope) -> bool:
     """Whether every dated entry lies before the window: one pinned old entry proves nothing."""
     since = Scope(since=scope.since)
     dated = [entry for entry in entries if entry.published]
-    return bool(dated) and not any(since.covers(entry) for entry in dated)
+    return bool(scope.since and dated) and not any(since.covers(entry) for entry in dated)
+
+
+def _is_calendar(page: Seen) -> bool:
+    """Whether all that a page lists is announced for a far day."""
+    days = [entry.published.date() for entry in page.entries if entry.published]
+    return bool(days and page.fetched_on) and min(days) > (page.fetched_on or days[0]) + _AHEAD
+
+
+def _leaves(next_url: str, start_url: str) -> bool:
+    """Whether a pager gives up a word of the query that was asked for: another country, another tag."""
+    kept = dict(parse_qsl(urlsplit(next_url).query))
+    return any(
+        kept.get(name) != value and not is_tracking(name)
+        for name, value in _words(urlsplit(start_url).query)
+    )
 
 
 def _mark(entry: Entry) -> Mark:

@@ -21,6 +21,14 @@ USER_AGENT = os.environ.get(
 ROBOTSTXT_OBEY = True
 CONCURRENT_REQUESTS_PER_DOMAIN = 1
 DOWNLOAD_DELAY = 1.0
+# Slower where a server is slow; Retry-After is obeyed, up to this many seconds in a run.
+AUTOTHROTTLE_ENABLED = True
+AUTOTHROTTLE_START_DELAY = 1.0
+AUTOTHROTTLE_MAX_DELAY = 60.0
+AUTOTHROTTLE_TARGET_CONCURRENCY = 1.0
+HARVESTER_LONGEST_WAIT = 120.0
+# After a failure a host is left alone for so many seconds, then for twice as many, and so on.
+HARVESTER_BACK_OFF = 2.0
 # The machine itself needs no pause: tests, the demo, a local mirror.
 _LOOPBACK = {"concurrency": 8, "delay": 0.0, "jitter": 0.0}
 DOWNLOAD_SLOTS = dict.fromkeys(("127.0.0.1", "localhost", "::1", "[::1]"), _LOOPBACK)
@@ -31,6 +39,8 @@ DOWNLOAD_MAXSIZE = 32 * 1024 * 1024
 DOWNLOAD_WARNSIZE = 0
 DOWNLOAD_TIMEOUT = 60
 RETRY_TIMES = 2
+# No run goes on for longer; what it has read by then is stored.
+CLOSESPIDER_TIMEOUT = 2 * 60 * 60
 REDIRECT_MAX_TIMES = 5
 # The recorder keeps what came of an answer that ended early, and asks again.
 DOWNLOAD_FAIL_ON_DATALOSS = False
@@ -55,7 +65,11 @@ SPIDER_MIDDLEWARES = {
 }
 
 # An entry is known only once its page is archived, and lost only when its run is not published.
-DOWNLOADER_MIDDLEWARES = {"harvester.recorder.Recorder": 1000}
+DOWNLOADER_MIDDLEWARES = {
+    "harvester.guard.Guard": 10,
+    "harvester.politeness.Politeness": 560,  # it sees failures before they are retried
+    "harvester.recorder.Recorder": 1000,
+}
 ITEM_PIPELINES = {"pipelines.item_pipeline.PublishPipeline": 900}
 EXTENSIONS = {"harvester.replay.RecoverOnStart": 0}
 

@@ -19,15 +19,18 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 import scrapy
 from bs4 import Tag
 from scrapy import signals
+from scrapy.exceptions import IgnoreRequest
 from scrapy.http import Request, Response
 from scrapy.spidermiddlewares.httperror import HttpError
 from twisted.python.failure import Failure as TwistedFailure
+from xxhash import xxh3_128_digest
 
 from harvester import paging
 from harvester.page import Page
 from harvester.paging import Chain, Follow, StopReason
 from harvester.parsers.listing import Listing, read
 from harvester.parsers.pattern import ListingPattern
+from harvester.politeness import ComeBackLater
 from pipelines.entry import Batch, Entry, Sighting
 from pipelines.identity import canonical_url, host_of
 from pipelines.ledger import Course, Failure, Fault, PageSeen, Stop
@@ -64,8 +67,8 @@ class Memory(Protocol):
     def read_whole(self, start_url: str) -> bool:
         """Whether the last run from this address left nothing unread."""
 
-    def all_known(self, page: Sequence[Sighting]) -> bool:
-        """Whether a page shows only what is stored, unchanged."""
+    def news(self, page: Sequence[Sighting]) -> frozenset[int]:
+        """The positions on a page of what is not stored, or was edited."""
 
 
 class ListingSpider(scrapy.Spider):
@@ -233,25 +236,30 @@ class ListingSpider(scrapy.Spider):
             yield Batch(tuple(look.sightings))
         else:
             yield from look.sightings
-        step = paging.decide(
-            look.listing.entries,
-            look.listing.next_url,
-            chain,
-            self.scope,
-            all_known=self._all_known(chain, look.sightings),
-            same_site=host_of(look.listing.next_url or "") in self.hosts | {host_of(response.url)},
+        seen = paging.Seen(
+            url=response.url,
+            digest=xxh3_128_digest(response.body),
+            entries=look.listing.entries,
+            next_url=look.listing.next_url,
+            fetched_on=evidence.fetched_at.date(),
+            known_tail=self._known_tail(chain, look),
         )
-        chain.saw(response.url, look.listing.entries)
+        chain.saw(seen, self.scope)
+        step = paging.decide(seen, chain, self.scope, self.hosts)
         if isinstance(step, Follow):
             self._stops.pop(chain.start_url, None)
             yield self._request(step.url, chain)
             return
         self._stop(chain, step.reason)
 
-    def _all_known(self, chain: Chain, sightings: Sequence[Sighting]) -> bool:
-        if not sightings or self.memory is None or self.scope.full:
-            return False
-        return self.memory.read_whole(chain.start_url) and self.memory.all_known(sightings)
+    def _known_tail(self, chain: Chain, look: Look) -> int:
+        """How many entries at the end of a page are known; those outside the window do not count."""
+        if not look.sightings or self.memory is None or self.scope.full:
+            return 0
+        if not self.memory.read_whole(chain.start_url):
+            return 0
+        news = self.memory.news(look.sightings)
+        return len(look.listing.entries) - 1 - max(news, default=-1)
 
     def failed(self, failure: TwistedFailure) -> None:
         """A page that could not be had ends its chain."""
@@ -260,7 +268,12 @@ class ListingSpider(scrapy.Spider):
         self._stop(chain, StopReason.FAILED)
         error = failure.value
         reason = f"HTTP {error.response.status}" if isinstance(error, HttpError) else _said(error)
-        fault = Fault.OUTPUT if isinstance(error, OutputError) else Fault.SOURCE
+        later = isinstance(error, ComeBackLater) or (
+            isinstance(error, HttpError) and error.response.status == 429
+        )
+        fault = Fault.LATER if later else Fault.SOURCE
+        if isinstance(error, OutputError):
+            fault = Fault.OUTPUT
         self._failures.append(Failure(url=request.url, reason=reason, fault=fault))
 
     def broke(self, failure: TwistedFailure, response: Response) -> None:
@@ -302,6 +315,8 @@ _entry_values = attrgetter(*_ENTRY_FIELDS)
 
 
 def _said(error: BaseException | None) -> str:
+    if isinstance(error, IgnoreRequest) and str(error):
+        return str(error)
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 

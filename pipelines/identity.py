@@ -72,6 +72,11 @@ def canonical_url(url: str) -> str | None:
 
 
 @lru_cache(maxsize=4096)
+def is_tracking(name: str) -> bool:
+    """Whether a parameter of an address only says where its reader came from."""
+    return _TRACKING.fullmatch(name) is not None
+
+
 def host_of(url: str) -> str:
     """The host of an address, with its port, without ``www.``; empty when there is none."""
     try:

@@ -96,9 +96,12 @@ class _Memory:
             self._whole[start_url] = ledger.last_read_whole(self._dataset, source, start_url)
         return self._whole[start_url]
 
-    def all_known(self, page: Sequence[Sighting]) -> bool:
-        """Whether a page, in the order of reading, adds nothing to the data set."""
+    def news(self, page: Sequence[Sighting]) -> frozenset[int]:
+        """The positions on a page, in the order of reading, of what would change the data set."""
         normal = [n for s in page if isinstance(n := normalize(s), Sighting)]
         self._judge.know(self._known.look_up(normal))
-        verdicts = [d.verdict for d in self._judge.page(normal) if isinstance(d, Decision)]
-        return all(verdict in (Verdict.SEEN, Verdict.REPEAT) for verdict in verdicts)
+        return frozenset(
+            d.sighting.position
+            for d in self._judge.page(normal)
+            if isinstance(d, Decision) and d.verdict in (Verdict.NEW, Verdict.REVISED)
+        )

@@ -46,6 +46,7 @@ class Fault(StrEnum):
     """Where a failure comes from."""
 
     SOURCE = "source"
+    LATER = "later"
     DATA = "data"
     OUTPUT = "output"
     BUG = "bug"

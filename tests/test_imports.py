@@ -16,6 +16,8 @@ FLOORS = {
     "harvester.parsers": 2,
     "harvester.archive": 2,
     "harvester.paging": 2,
+    "harvester.politeness": 2,
+    "harvester.guard": 2,
     "harvester.spider": 3,
     "harvester.recorder": 4,
     "harvester.replay": 4,
@@ -42,7 +44,7 @@ ONLY_IN = {
     "filelock": "pipelines.dataset",
     "rapidfuzz": "pipelines.similarity",
     "regex": "pipelines.similarity",
-    "xxhash": "pipelines.similarity",
+    "xxhash": "pipelines.similarity harvester.spider",
 }
 PIPELINE_LEAVES = {"entry", "run", "text", "identity", "similarity", "version"}
 

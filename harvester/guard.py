@@ -1,0 +1,123 @@
+"""No request leaves for where a page must not send us.  A Scrapy downloader middleware.
+
+A listing, a redirect or a name server could point the crawler at the machine it runs on, at its
+neighbours, or at a cloud's metadata.  Every request, each hop of a redirect too, is checked here: only
+http and https, and only addresses of the public internet, unless the operator typed the host.
+"""
+
+from __future__ import annotations
+
+import socket
+import unicodedata
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import Any, Final, Self
+from urllib.parse import SplitResult, urlsplit
+
+from scrapy.crawler import Crawler
+from scrapy.exceptions import IgnoreRequest
+from scrapy.http import Request
+from scrapy.utils.defer import maybe_deferred_to_future
+
+_NAT64: Final = ip_network("64:ff9b::/96")
+_PORTS: Final = {"http": 80, "https": 443}
+
+
+class Refused(IgnoreRequest):
+    """A request that must not be made; the message says why."""
+
+
+class Guard:
+    """Refuses requests to private networks, but to hosts that stand in a spider's start addresses."""
+
+    def __init__(self, crawler: Crawler) -> None:
+        self._crawler = crawler
+
+    @classmethod
+    def from_crawler(cls, crawler: Crawler) -> Self:
+        return cls(crawler)
+
+    async def process_request(self, request: Request) -> None:
+        """Let a request pass, or raise ``Refused``."""
+        parts = urlsplit(request.url)
+        if parts.scheme not in _PORTS:
+            raise Refused(f"refused: {parts.scheme} is neither http nor https")
+        typed = typed_by_operator(self._crawler.spider)
+        if not typed or _is_typed(parts, typed):
+            return
+        host = _host(parts)
+        found = literal(host)
+        # A name is the proxy's to resolve, where there is one.
+        addresses = (
+            [found] if found else [] if "proxy" in request.meta else await self._resolve(host)
+        )
+        for address in addresses:
+            if not is_public(address):
+                raise Refused(f"refused: {host} is {address}, which is no address of the internet")
+
+    async def _resolve(self, host: str) -> list[IPv4Address | IPv6Address]:
+        """The address of a name, by the resolver that the download will ask, which remembers it."""
+        from twisted.internet import reactor
+
+        resolver: Any = reactor
+        try:
+            told = await maybe_deferred_to_future(resolver.resolve(host))
+            return [ip_address(told)]
+        except Exception:  # a name without an address: the download says so
+            return []
+
+
+def typed_by_operator(spider: Any) -> list[SplitResult]:
+    """The addresses that a person gave: on the command line, or in the source's file."""
+    scope = getattr(spider, "scope", None)
+    urls = [
+        *getattr(spider, "start_urls", ()),
+        *getattr(type(spider), "start_urls", ()),
+        *getattr(scope, "start_urls", ()),
+    ]
+    return [urlsplit(url) for url in urls]
+
+
+def literal(host: str) -> IPv4Address | IPv6Address | None:
+    """The address that a host is, in any spelling that systems take for one: 127.1, 0x7f000001 ..."""
+    try:
+        return ip_address(host.partition("%")[0])
+    except ValueError:
+        pass
+    try:
+        return IPv4Address(socket.inet_aton(host))
+    except (OSError, UnicodeError):
+        return None
+
+
+def is_public(address: IPv4Address | IPv6Address) -> bool:
+    """Whether an address is one of the public internet, also by what it holds of another address."""
+    inner: list[IPv4Address | None] = []
+    if isinstance(address, IPv6Address):
+        inner = [address.ipv4_mapped, address.sixtofour]
+        if address in _NAT64:
+            inner.append(IPv4Address(int(address) & 0xFFFFFFFF))
+        if address.teredo:
+            inner += address.teredo
+    held = [each for each in inner if each is not None]
+    if held:
+        return all(map(is_public, held))
+    return address.is_global and not address.is_multicast
+
+
+def _is_typed(parts: SplitResult, typed: Iterable[SplitResult]) -> bool:
+    """Whether the operator typed this host, with this port or a usual one."""
+    host, port = _host(parts), _port(parts)
+    return any(host == _host(each) and port in (_port(each), *_PORTS.values()) for each in typed)
+
+
+def _host(parts: SplitResult) -> str:
+    host = unicodedata.normalize("NFKC", parts.hostname or "")
+    return host.lower().rstrip(".")
+
+
+def _port(parts: SplitResult) -> int | None:
+    try:
+        return parts.port or _PORTS.get(parts.scheme)
+    except ValueError:
+        return None

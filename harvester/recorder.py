@@ -12,7 +12,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Self
-from urllib.parse import urlsplit, urlunsplit
 
 from scrapy import signals
 from scrapy.crawler import Crawler
@@ -70,7 +69,7 @@ class Recorder:
             return response
         known: Answer | None = request.meta.pop(_KNOWN, None)
         exchange = Exchange(
-            url=_without_login(response.url),
+            url=response.url,
             method=request.method,
             request_headers=pairs(request),
             status=response.status,
@@ -143,12 +142,6 @@ def _truncated(response: Response) -> Truncated | None:
     if "download_stopped" in response.flags:
         return "length"
     return "disconnect" if "dataloss" in response.flags else None
-
-
-def _without_login(url: str) -> str:
-    """An address as others may see it: a password that was typed into it is not archived."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def _archived(response: Response, known: Answer) -> Response:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+from urllib.parse import urlsplit
 
 import scrapy
 from bs4 import Tag
@@ -111,6 +112,8 @@ class ListingSpider(scrapy.Spider):
         for url in self.scope.start_urls:
             if canonical_url(url) is None:
                 raise ValueError(f"start_url={url!r} is no http address")
+            if "@" in urlsplit(url).netloc:  # it would stand in every row, archive and log
+                raise ValueError("a start_url holds a login; set http_user and http_pass instead")
         if self.scope.since and self.scope.until and self.scope.since > self.scope.until:
             raise ValueError(f"since={self.scope.since} lies after until={self.scope.until}")
         self.hosts = frozenset(

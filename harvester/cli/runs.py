@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 
@@ -54,6 +55,10 @@ def crawl(
     for url in start_url or ():
         if canonical_url(url) is None:
             raise typer.BadParameter(f"--start-url {url!r} is no http address")
+        if "@" in urlsplit(url).netloc:
+            raise typer.BadParameter(
+                "--start-url holds a login; set http_user in the source's file"
+            )
     _warn_of_demo(Path(settings["HARVESTER_OUTPUT"]), start_url)
     arguments = {
         "start_url": start_url,

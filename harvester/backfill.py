@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, Final
 
 import scrapy
 from scrapy.crawler import CrawlerProcess
@@ -35,11 +35,15 @@ from harvester.captures import (
 )
 from harvester.page import Page
 from harvester.recorder import about, pairs
-from harvester.replay import decoded, recover
+from harvester.replay import decoded, recover, replay
 from harvester.spider import ListingSpider
 from pipelines.dataset import Dataset
+from pipelines.identity import host_of
 from pipelines.ledger import Failure
 from pipelines.run import Run, Scope, next_run_id
+
+_REDIRECTS: Final = [301, 302, 303, 307, 308]
+_MOST_HOPS: Final = 5
 
 
 @dataclass(slots=True)
@@ -64,6 +68,11 @@ class Task:
     until: date | None = None
     max_pages: int = 1
 
+    def wants(self, at: datetime) -> bool:
+        """Whether a moment lies in the window of days."""
+        day = at.date()
+        return not ((self.since and day < self.since) or (self.until and day > self.until))
+
 
 def backfill(
     dataset: Dataset, source: type[ListingSpider], settings: Settings, task: Task, **arguments: Any
@@ -86,6 +95,10 @@ def backfill(
         if raised:
             raise raised[0]
         store.done.failures += [*before, *recover(dataset, source(), settings)]
+    if store.done.fetched:
+        # Captures are older than rows that are known: only the whole archive tells what was when.
+        files = dict.fromkeys(dataset.archive_files(spider.name), "")
+        replay(dataset, source(), settings, files, rebuild=True)
     return store.done
 
 
@@ -148,7 +161,8 @@ class _Captures(scrapy.Spider):
 
     name = "backfill"
     # Bodies are kept with their content encoding, as in any archive; the pages are read afterwards.
-    custom_settings = {"COMPRESSION_ENABLED": False}
+    # What ends early is asked for again, and not kept: there is no recorder here to mark it.
+    custom_settings = {"COMPRESSION_ENABLED": False, "DOWNLOAD_FAIL_ON_DATALOSS": True}
 
     def __init__(
         self, store: _Store, task: Task, source: ListingSpider, settings: Settings
@@ -190,19 +204,19 @@ class _Captures(scrapy.Spider):
             if self._store.knows(capture.url, capture.at):
                 self._store.done.known += 1
                 continue
-            yield Request(
-                capture.raw_url,
-                callback=self.parse_capture,
-                errback=self.failed,
-                cb_kwargs={"capture": capture, "page": page},
-                dont_filter=True,
-            )
+            yield self._ask(capture.raw_url, capture, page)
 
     def parse_capture(self, response: Response, capture: Capture, page: int) -> Iterator[Request]:
         """Keep a capture, and go on to the captures of its next page."""
-        at = _captured(response) or capture.at
-        url = captured_address(response.url) or capture.url  # a captured redirect leads elsewhere
-        if self._store.knows(url, at):  # the nearest that the web archive could give
+        if 300 <= response.status < 400:
+            yield from self._redirected(response, capture, page)
+            return
+        url, told = captured_address(response.url), _captured(response)
+        if url is None and told is None:  # today's page, or a word of the archive's own
+            self._fail(response.url, "what came is no capture")
+            return
+        at, url = told or capture.at, url or capture.url
+        if self._store.knows(url, at) or not self._task.wants(at):  # the nearest that it could give
             self._store.done.known += 1
             return
         assert response.request is not None
@@ -218,16 +232,37 @@ class _Captures(scrapy.Spider):
         if next_url and (request := self._index(next_url, page + 1)):
             yield request
 
+    def _redirected(self, response: Response, capture: Capture, page: int) -> Iterator[Request]:
+        """Follow a redirect to another capture in the same archive; no other is a capture."""
+        assert response.request is not None
+        hops = response.request.meta.get("hops", 0) + 1
+        target = response.urljoin((response.headers.get("Location") or b"").decode("latin-1"))
+        same = host_of(target) == host_of(self._task.archive) and captured_address(target)
+        if same and hops <= _MOST_HOPS:
+            yield self._ask(target, capture, page, hops)
+
+    def _ask(self, url: str, capture: Capture, page: int, hops: int = 0) -> Request:
+        return Request(
+            url,
+            callback=self.parse_capture,
+            errback=self.failed,
+            cb_kwargs={"capture": capture, "page": page},
+            meta={"dont_redirect": True, "handle_httpstatus_list": _REDIRECTS, "hops": hops},
+            dont_filter=True,
+        )
+
     def _next(self, url: str, at: datetime, response: Response) -> str | None:
-        headers = {
-            name.decode().lower(): value.decode("latin-1") for name, value in pairs(response)
-        }
+        headers = [
+            (name.decode().lower(), value.decode("latin-1")) for name, value in pairs(response)
+        ]
         body = decoded(url, headers, response.body, self._settings)
-        return self._source.read(Page(url, body, response.status, headers, at)).next_url
+        return self._source.read(Page(url, body, response.status, dict(headers), at)).next_url
 
     def failed(self, failure: TwistedFailure) -> None:
-        """What could not be had."""
+        """What could not be had; a captured error is no capture of the listing."""
         error = failure.value
+        if isinstance(error, HttpError) and _captured(error.response):
+            return
         reason = f"HTTP {error.response.status}" if isinstance(error, HttpError) else str(error)
         url = failure.request.url  # type: ignore[attr-defined]
         self._fail(url, reason or type(error).__name__)

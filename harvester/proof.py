@@ -133,7 +133,7 @@ def _fetched(dataset: Dataset, path: Path) -> Link:
 def _is_said(page: Page, version: Version, spider: ListingSpider) -> bool:
     """Whether today's reading of a page finds what a version says."""
     assert page.fetched_at is not None
-    look = spider.look(page, Evidence("", "", "", page.fetched_at), Scope())
+    look = spider.look(page, Evidence("", "", "", page.fetched_at, page.fetched_at), Scope())
     normal = map(normalize, look.sightings)
     return any(isinstance(s, Sighting) and _same(s, version) for s in normal)
 

@@ -68,6 +68,8 @@ class Recorder:
         if spider is None:
             return response
         known: Answer | None = request.meta.pop(_KNOWN, None)
+        if response.status == NOT_MODIFIED and not any(map(request.headers.get, _CONDITIONS)):
+            known = None  # nobody had asked; it confirms nothing
         exchange = Exchange(
             url=response.url,
             method=request.method,
@@ -92,6 +94,7 @@ class Recorder:
             written.file,
             written.record_id,
             exchange.fetched_at,
+            written.body_from,
         )
         if exchange.truncated == "length":
             raise IgnoreRequest(f"longer than {self._largest} bytes")

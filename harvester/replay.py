@@ -7,28 +7,27 @@ so the rows are the same.
 from __future__ import annotations
 
 import gc
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Final, Self
 
 from scrapy import signals
 from scrapy.downloadermiddlewares.httpcompression import HttpCompressionMiddleware
-from scrapy.exceptions import IgnoreRequest
 from scrapy.http import Headers, Request, Response
 from scrapy.settings import BaseSettings
 from scrapy.signalmanager import SignalManager
 
 from harvester.archive.reader import (
     Originals,
+    capture_run,
     make_index,
     read_archive,
     read_run,
-    run_from_elsewhere,
     set_torn_tail_aside,
 )
 from harvester.archive.words import Answer, Damage
@@ -40,32 +39,49 @@ from pipelines.dataset import Dataset, run_of
 from pipelines.entry import Sighting
 from pipelines.ledger import Course, Failure, Fault, PageSeen, Stop
 from pipelines.publish import Report, publish
-from pipelines.run import Run, Scope, next_run_id
+from pipelines.run import Run, Scope, next_run_id, run_started
 from pipelines.table import DatasetError
 
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler
 
+Pair = tuple[str, str]
+
+_ONE_RUN: Final = timedelta(hours=1)
 _DIED: Final = "the run ended before it was published"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchivedRun:
-    """A run, and the files that it left; ``ours`` unless they come from elsewhere."""
+    """A run of ours and the files that it left, or files from elsewhere, which have no ``run``."""
 
-    run: Run
+    run: Run | None
     files: tuple[Path, ...]
-    ours: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadRun:
-    """An archived run, read again.  ``others`` counts the records that are no pages of the listing."""
+    """An archived run, read again."""
 
     run: Run
     course: Course
     sightings: list[Sighting]
-    others: Counter[str]
+
+
+@dataclass(slots=True, kw_only=True)
+class Reading:
+    """What the reading of several files has in common.
+
+    Entries are admitted by ``window``, or where it is ``None`` by the window of each run itself.
+    ``names`` are those that files from elsewhere go by in rows.  ``others`` counts the records that
+    are no pages of the listing, by the reason; ``read`` are the records that were read.
+    """
+
+    window: Scope | None = None
+    names: Mapping[Path, str] = field(default_factory=dict)
+    originals: Originals = field(default_factory=Originals)
+    others: Counter[str] = field(default_factory=Counter)
+    read: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,15 +92,25 @@ class Replayed:
     others: Counter[str]
 
 
-def archived_runs(files: Iterable[Path], source: str) -> list[ArchivedRun]:
-    """The runs that archive files hold, oldest first."""
-    found: dict[str, ArchivedRun] = {}
-    for path in files:
-        told = read_run(path)
-        run = told or run_from_elsewhere(path, source)
-        before = found[run.run_id].files if run.run_id in found else ()
-        found[run.run_id] = ArchivedRun(run=run, files=(*before, path), ours=told is not None)
-    return [found[run_id] for run_id in sorted(found)]
+def archived_runs(files: Iterable[Path], spider: ListingSpider) -> list[ArchivedRun]:
+    """The runs that archive files hold, oldest first; at last the files from elsewhere.
+
+    A file of ours that lost its beginning still has its run's name, and lies in its source's folder.
+    """
+    ours: dict[str, ArchivedRun] = {}
+    others: list[Path] = []
+    for path in dict.fromkeys(files):
+        run = read_run(path)
+        started = run_started(run_of(path))
+        if run is None and started and path.absolute().parts[-3:-1] == ("archive", spider.name):
+            run = Run(run_id=run_of(path), source=spider.name, started=started, hosts=spider.hosts)
+        if run is None:
+            others.append(path)
+        else:
+            before = ours[run.run_id].files if run.run_id in ours else ()
+            ours[run.run_id] = ArchivedRun(run=run, files=(*before, path))
+    found = [ours[run_id] for run_id in sorted(ours)]
+    return [*found, ArchivedRun(run=None, files=tuple(others))] if others else found
 
 
 def read_archived_run(
@@ -92,63 +118,91 @@ def read_archived_run(
     spider: ListingSpider,
     settings: BaseSettings,
     archived: ArchivedRun,
-    originals: Originals,
-    window: Scope | None = None,
-    names: Mapping[Path, str] | None = None,
-) -> ReadRun:
-    """Read the listing pages in a run's archive as ``spider`` reads them today.
+    reading: Reading,
+) -> list[ReadRun]:
+    """Read the listing pages in archive files as ``spider`` reads them today.
 
-    Entries are admitted by ``window``, or where it is ``None`` by the window of the run itself.
-    ``names`` are those that files from elsewhere go by in rows.
-    Damaged records and pages that cannot be read are named in the course's failures; pages that were
-    empty already when ``dataset`` first had them are not, nor what is no listing in other people's
-    archives.
+    A run of ours comes back as one run, files from elsewhere as one for each time at which pages were
+    fetched.  Damaged records and pages that cannot be read are named in the course's failures; pages
+    that were empty already when ``dataset`` first had them are not, nor what is no listing in other
+    people's archives.
     """
     run = archived.run
-    empty = ledger.empty_pages(dataset, run.run_id)
-    if not run.hosts:  # an archive from elsewhere: whatever the source calls its own
-        run = replace(run, hosts=spider.hosts)
-    scope = window or run.scope
+    empty = ledger.empty_pages(dataset, run.run_id) if run else frozenset()
     decoder = _decoder(settings)
-    pages: list[PageSeen] = []
+    seen: list[PageSeen] = []
     failures: list[Failure] = []
     sightings: list[Sighting] = []
-    others: Counter[str] = Counter()
     followed: set[str] = set()
     for path in archived.files:
-        name = (names or {}).get(path, "")
-        if archived.ours:
-            name = f"archive/{run.source}/{path.name}"
-        for answer in read_archive(path, originals, others):
+        name = f"archive/{run.source}/{path.name}" if run else reading.names.get(path, str(path))
+        answers = read_archive(path, reading.originals, reading.others, marked=run is not None)
+        for answer in answers:
             if isinstance(answer, Damage):
-                reason = f"damaged at byte {answer.offset}: {answer.reason}"
+                reason = f"at byte {answer.offset}: {answer.reason}"
                 failures.append(Failure(url=str(path), reason=reason, fault=Fault.DATA))
                 continue
-            if other := _unread(answer, archived, spider, followed):
-                others[other] += 1
+            if other := _unread(answer, run, spider, reading, followed):
+                reading.others[other] += 1
                 continue
+            reading.read.add(answer.record_id)
+            evidence = Evidence(
+                run.run_id if run else "",
+                name,
+                answer.record_id,
+                answer.fetched_at,
+                answer.original.fetched_at,
+            )
             try:
                 page = _page(answer, decoder)
-                evidence = Evidence(run.run_id, name, answer.record_id, answer.fetched_at)
-                look = spider.look(page, evidence, scope)
-            except (IgnoreRequest, OSError) as error:
-                failures.append(Failure(url=answer.url, reason=str(error)))
+            except Exception as error:  # whatever a body that is broken makes of its decoder
+                failures.append(Failure(url=answer.url, reason=f"its body: {_said(error)}"))
                 continue
+            try:
+                look = spider.look(
+                    page, evidence, reading.window or (run.scope if run else Scope())
+                )
             except Exception as error:
-                reason = f"{type(error).__name__}: {error}"
-                failures.append(Failure(url=answer.url, reason=reason, fault=Fault.BUG))
+                failures.append(Failure(url=answer.url, reason=_said(error), fault=Fault.BUG))
                 continue
-            if look.failure is not None and not archived.ours:
-                others["no listing"] += 1
+            if look.failure is not None and run is None:
+                reading.others["no listing"] += 1
                 continue
-            pages.append(look.seen)
+            seen.append(look.seen)
             sightings += look.sightings
             followed.add(look.seen.next_url or "")
             if look.failure is not None and answer.record_id not in empty:
                 failures.append(look.failure)
+    course = Course(pages=tuple(seen), failures=tuple(failures))
+    if run is None:
+        return list(_runs_from_elsewhere(spider, course, sightings))
     stops = [Stop(start_url=url, reason=_DIED, whole=False) for url in run.scope.start_urls]
-    course = Course(pages=tuple(pages), stops=tuple(stops), failures=tuple(failures))
-    return ReadRun(run=run, course=course, sightings=sightings, others=others)
+    return [ReadRun(run=run, course=replace(course, stops=tuple(stops)), sightings=sightings)]
+
+
+def _runs_from_elsewhere(
+    spider: ListingSpider, course: Course, sightings: Sequence[Sighting]
+) -> Iterator[ReadRun]:
+    """Pages that were fetched soon after one another were one run; damage belongs to the first."""
+    pages = sorted(course.pages, key=lambda page: page.fetched_at)
+    by_page: dict[str, list[Sighting]] = defaultdict(list)
+    for sighting in sightings:
+        by_page[sighting.warc_record_id].append(sighting)
+    groups: list[list[PageSeen]] = []
+    for page in pages:
+        if groups and page.fetched_at - groups[-1][-1].fetched_at <= _ONE_RUN:
+            groups[-1].append(page)
+        else:
+            groups.append([page])
+    failures = course.failures
+    for group in groups or [[]]:
+        at = group[0].fetched_at if group else datetime.now(UTC)
+        run = replace(capture_run(spider.name, at), hosts=spider.hosts)
+        shown = [replace(s, run_id=run.run_id) for p in group for s in by_page[p.warc_record_id]]
+        yield ReadRun(
+            run=run, course=Course(pages=tuple(group), failures=failures), sightings=shown
+        )
+        failures = ()
 
 
 def replay(
@@ -177,10 +231,11 @@ def replay(
     with ExitStack() as held:
         if not dry_run or dataset.root.is_dir():
             held.enter_context(dataset.lock(spider.name))
-        originals = Originals()
+        reading = Reading(window=window, names=archives)
         runs = [
-            read_archived_run(dataset, spider, settings, archived, originals, window, archives)
-            for archived in archived_runs(archives, spider.name)
+            run
+            for archived in archived_runs(archives, spider)
+            for run in read_archived_run(dataset, spider, settings, archived, reading)
         ]
         now = datetime.now(UTC)
         run = Run(
@@ -204,7 +259,7 @@ def replay(
             repair=anyway,
             dry_run=dry_run,
         )
-    return Replayed(report=report, others=sum((r.others for r in runs), Counter()))
+    return Replayed(report=report, others=reading.others)
 
 
 def repair(dataset: Dataset, spider: ListingSpider, settings: BaseSettings) -> Report:
@@ -228,18 +283,18 @@ def recover(dataset: Dataset, spider: ListingSpider, settings: BaseSettings) -> 
     next run tries again.
     """
     failures: list[Failure] = []
-    originals = Originals()
     for run_id in unpublished(dataset, spider.name):
         files = dataset.archive_files(spider.name, run_id)
         try:
             torn = [damage for path in files if (damage := set_torn_tail_aside(path))]
+            files = [path for path in files if path.exists()]
+            if not files:  # it died before it had written anything
+                continue
             for path in files:
                 make_index(path)
-            run = read_run(files[0]) or run_from_elsewhere(files[0], spider.name)
-            # A file that was torn before it named its run still has its run's name.
-            run = replace(run, run_id=run_id, mode="recovery")
-            archived = ArchivedRun(run=run, files=tuple(files), ours=True)
-            found = read_archived_run(dataset, spider, settings, archived, originals)
+            [archived] = archived_runs(files, spider)
+            [found] = read_archived_run(dataset, spider, settings, archived, Reading())
+            found = replace(found, run=replace(found.run, mode="recovery"))
             failures += found.course.failures
             if any(failure.fault is Fault.BUG for failure in found.course.failures):
                 continue
@@ -249,11 +304,11 @@ def recover(dataset: Dataset, spider: ListingSpider, settings: BaseSettings) -> 
                 for each in torn
             ]
             course = replace(found.course, failures=(*found.course.failures, *noted))
-            publish(dataset, run, found.sightings, course)
+            publish(dataset, found.run, found.sightings, course)
         except Exception as error:
             fault = Fault.DATA if isinstance(error, DatasetError) else Fault.OUTPUT
             fault = fault if isinstance(error, (DatasetError, OSError)) else Fault.BUG
-            failures.append(Failure(url=str(files[0]), reason=str(error), fault=fault))
+            failures.append(Failure(url=run_id, reason=str(error), fault=fault))
     return failures
 
 
@@ -289,30 +344,37 @@ def page_of(answer: Answer, settings: BaseSettings) -> Page:
     return _page(answer, _decoder(settings))
 
 
-def decoded(url: str, headers: Mapping[str, str], body: bytes, settings: BaseSettings) -> bytes:
+def decoded(url: str, headers: Iterable[Pair], body: bytes, settings: BaseSettings) -> bytes:
     """A body without its content encoding; raises as ``page_of``."""
     return _decoded(url, headers, body, _decoder(settings))
 
 
 def _page(answer: Answer, decoder: HttpCompressionMiddleware) -> Page:
-    headers = dict(answer.headers)
-    body = _decoded(answer.url, headers, answer.body, decoder)
-    return Page(answer.url, body, answer.status, headers, answer.fetched_at)
+    body = _decoded(answer.url, answer.headers, answer.body, decoder)
+    # What the page says of "today" was written when its body was first sent.
+    at = answer.original.fetched_at
+    return Page(answer.url, body, answer.status, dict(answer.headers), at)
 
 
 def _decoded(
-    url: str, headers: Mapping[str, str], body: bytes, decoder: HttpCompressionMiddleware
+    url: str, headers: Iterable[Pair], body: bytes, decoder: HttpCompressionMiddleware
 ) -> bytes:
-    if "content-encoding" not in headers:
+    told = Headers()
+    for name, value in headers:
+        told.appendlist(name, value)
+    if "Content-Encoding" not in told:
         return body
-    response = Response(url, headers=Headers(headers), body=body)
-    plain = decoder.process_response(Request(url), response)
+    plain = decoder.process_response(Request(url), Response(url, headers=told, body=body))
     assert isinstance(plain, Response)
     return plain.body
 
 
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
 def _unread(
-    answer: Answer, archived: ArchivedRun, spider: ListingSpider, followed: set[str]
+    answer: Answer, run: Run | None, spider: ListingSpider, reading: Reading, followed: set[str]
 ) -> str | None:
     """Why an answer is not read as a page of the listing; ``None`` if it is.
 
@@ -321,13 +383,15 @@ def _unread(
     """
     if not answer.listing:
         return "no page of the listing"
+    if answer.record_id in reading.read:
+        return "read already"
     if answer.truncated:
         return "cut short"
     if not 200 <= answer.status < 300:
         return f"status {answer.status}"
-    if archived.ours:
+    if run is not None:
         return None
-    if "html" not in dict(answer.headers).get("content-type", "html"):
+    if "html" not in dict(answer.headers).get("content-type", "html").lower():
         return "no HTML"
     known = {*type(spider).start_urls, *spider.scope.start_urls}
     if answer.url in followed or any(same_listing(answer.url, url) for url in known):

@@ -50,12 +50,13 @@ EVIDENCE = "harvester_evidence"
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Where an answer is archived, and when it came."""
+    """Where an answer is archived, when it came, and when its body had come first."""
 
     run_id: str
     warc_file: str
     warc_record_id: str
     fetched_at: datetime
+    body_from: datetime
 
 
 class OutputError(Exception):
@@ -222,14 +223,15 @@ class ListingSpider(scrapy.Spider):
         chain = chain or Chain(response.url)
         # Until the page is read to its end, this is what happened to it.
         self._stop(chain, StopReason.FAILED)
-        evidence = response.meta.get(EVIDENCE) or Evidence("", "", "", datetime.now(UTC))
+        now = datetime.now(UTC)
+        evidence = response.meta.get(EVIDENCE) or Evidence("", "", "", now, now)
         content_type = (response.headers.get("Content-Type") or b"").decode("latin-1")
         page = Page(
             response.url,
             response.body,
             response.status,
             {"content-type": content_type},
-            evidence.fetched_at,
+            evidence.body_from,
         )
         look = self.look(page, evidence, self.scope)
         self._pages.append(look.seen)

@@ -51,9 +51,13 @@ class Decision:
         return self.sighting.run_id
 
 
-def seen_order(sighting: Sighting) -> tuple[str, datetime, str, int]:
+def seen_order(sighting: Sighting) -> tuple[str, datetime, str, str, int]:
     """The order in which sightings are judged; it does not depend on the order they came in."""
-    return (sighting.run_id, sighting.fetched_at, sighting.page_url, sighting.position)
+    return (sighting.run_id, *_page_of(sighting), sighting.position)
+
+
+def _page_of(sighting: Sighting) -> tuple[datetime, str, str]:
+    return (sighting.fetched_at, sighting.page_url, sighting.warc_record_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,7 @@ def decide(
     for run_id, group in groupby(sorted(sightings, key=seen_order), key=lambda s: s.run_id):
         judge = judge.for_hosts(hosts[run_id])
         seen = list(group)
-        for _, page in groupby(seen, key=lambda s: (s.fetched_at, s.page_url)):
+        for _, page in groupby(seen, key=_page_of):
             decisions += judge.page(list(page))
         if after_run is not None:
             after_run(judge, run_id, seen)

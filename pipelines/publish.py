@@ -87,7 +87,8 @@ def publish(
             judge.know(known.add(stored.newer(moment).items()))
             return [row for row in judge.rows.values() if row.published and row.published > moment]
 
-        for row in gone(its_course.pages, shown, newer, run_id, a_run.scope):
+        scope = run.scope if run.scope.since or run.scope.until else a_run.scope
+        for row in gone(its_course.pages, shown, newer, run_id, scope):
             judge.replace(row)
 
     hosts = {run_id: a_run.hosts for run_id, (a_run, _) in runs.items()}

@@ -10,7 +10,7 @@ from warcio.archiveiterator import ArchiveIterator
 from warcio.statusandheaders import StatusAndHeaders
 from warcio.warcwriter import WARCWriter
 
-from harvester.archive.reader import read_archive, read_run, run_from_elsewhere
+from harvester.archive.reader import read_archive, read_run
 from harvester.archive.words import Answer, Damage, Exchange
 from harvester.archive.writer import ArchiveWriter
 from pipelines.run import Run, Scope
@@ -162,7 +162,6 @@ def test_files_that_are_no_archives(tmp_path, content) -> None:
     path.write_bytes(content)
     assert [a for a in read_archive(path) if isinstance(a, Answer)] == []
     assert read_run(path) is None
-    assert run_from_elsewhere(path, "test").source == "test"
 
 
 @pytest.mark.parametrize("packed", [True, False])
@@ -181,4 +180,3 @@ def test_archives_of_other_tools_are_read(tmp_path, packed) -> None:
     [answer] = read_archive(path)
     assert (answer.body, answer.status, answer.listing) == (b"<p>Hi", 200, True)
     assert read_run(path) is None
-    assert run_from_elsewhere(path, "test").run_id == "20200506T070809Z-test"

@@ -366,7 +366,7 @@ def test_the_command_names_files_and_says_what_it_does_not_know(run, two_files, 
     two_files[1].write_bytes(whole[:-7])
     done = run("harvester", "archive", "check", *two_files)
     assert done.code == 65
-    assert f"{two_files[1]}: damaged at byte" in done.err
+    assert f"{two_files[1]}: at byte" in done.err
     done = run("harvester", "archive", "check", "nobody")
     assert done.code == 64
     assert "nobody" in done.err
@@ -498,7 +498,7 @@ def test_a_package_is_valid_and_gives_the_same_rows(run, three_pages, tmp_path) 
     assert_same_rows(frame(tmp_path / "o"), frame(tmp_path / "p"))
     torn = package.read_bytes()
     package.write_bytes(torn[: len(torn) // 2])
-    assert run("harvester", "replay", "--warc", package, "--output", tmp_path / "p").code == 64
+    assert run("harvester", "replay", "--warc", package, "--output", tmp_path / "p").code == 65
 
 
 def test_a_row_is_proven_link_by_link(run, three_pages, tmp_path) -> None:

@@ -9,9 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from lzma import LZMAError
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, Final
@@ -21,16 +23,13 @@ from harvester.archive import index
 from harvester.archive.index import Line
 from harvester.archive.reader import indexed
 from harvester.archive.words import NOT_MODIFIED
+from pipelines.table import Damaged
 from pipelines.version import VERSION
 
 SUFFIX: Final = ".wacz"
 _WARC: Final = (".warc", ".warc.gz")
 _CHUNK: Final = 1 << 20
 _SWELL: Final = 100  # what a package makes larger than this is no archive
-
-
-class NoPackage(Exception):
-    """A file that is no WACZ; the message says why."""
 
 
 def pack(files: Sequence[Path], title: str, target: Path) -> int:
@@ -71,7 +70,7 @@ def pack(files: Sequence[Path], title: str, target: Path) -> int:
 def unpacked(path: Path) -> Iterator[dict[Path, str]]:
     """The archive files in a package, laid out in a folder that lasts as long as the block.
 
-    Each comes with the name that it goes by; a file that is no package is itself.  Raises ``NoPackage``.
+    Each comes with the name that it goes by; a file that is no package is itself.  Raises ``Damaged``.
     """
     if path.suffix.lower() != SUFFIX:
         yield {path: str(path.absolute())}
@@ -85,19 +84,27 @@ def _extracted(path: Path, place: Path) -> Iterator[Path]:
         with ZipFile(path) as package:
             names = [name for name in package.namelist() if name.lower().endswith(_WARC)]
             if not names:
-                raise NoPackage(f"{path}: no archive files in it")
-            for name in names:
+                raise Damaged(f"{path}: no archive files in it")
+            for number, name in enumerate(names):
                 told = package.getinfo(name)
                 if told.file_size > _SWELL * max(told.compress_size, 1000):
-                    raise NoPackage(f"{path}: {name} would unpack to {told.file_size} bytes")
-                target = place / Path(name).name  # whatever folder it says
-                if target.exists():
-                    raise NoPackage(f"{path}: two files are called {target.name}")
+                    raise Damaged(f"{path}: {name} would unpack to {told.file_size} bytes")
+                folder = place / str(number)  # two may have one name, whatever folders they say
+                folder.mkdir()
+                target = folder / Path(name).name
                 with package.open(name) as packed, target.open("xb") as out:
                     shutil.copyfileobj(packed, out, _CHUNK)
                 yield target
-    except (BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
-        raise NoPackage(f"{path}: {error}") from error
+    except (
+        BadZipFile,
+        OSError,
+        EOFError,
+        LZMAError,
+        zlib.error,
+        RuntimeError,
+        ValueError,
+    ) as error:
+        raise Damaged(f"{path}: no package that can be read: {error}") from error
 
 
 def _page_lines(pages: Iterable[Line]) -> Iterator[str]:

@@ -79,11 +79,11 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """A stretch of an archive file that cannot be read.  ``offset`` counts bytes of the file."""
+    """What is wrong at a place of an archive file.  ``offset`` counts bytes of the file."""
 
     path: Path
     offset: int
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.path}: damaged at byte {self.offset}: {self.reason}"
+        return f"{self.path}: at byte {self.offset}: {self.reason}"

@@ -14,6 +14,7 @@ import hashlib
 import io
 import json
 import os
+import re
 from base64 import b32encode
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -48,14 +49,19 @@ from pipelines.version import VERSION
 
 LARGEST: Final = 1_000_000_000  # bytes, about: then another file begins
 _LEVEL: Final = 1
+_MIME: Final = re.compile(rb"[\w.+-]+/[\w.+-]+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """Where an answer was written: the file's path in the data set, and the id of its record."""
+    """Where an answer was written: the file's path in the data set, and the id of its record.
+
+    ``body_from`` is when the body had come first, if it is not written again.
+    """
 
     file: str
     record_id: str
+    body_from: datetime
 
 
 class ArchiveWriter:
@@ -74,6 +80,7 @@ class ArchiveWriter:
         self._number = 0
         self._file: io.FileIO | None = None
         self._info_id = ""
+        self._head = b""  # the warcinfo record, until the first pair is written with it
         self._lines: list[Line] = []
 
     @property
@@ -91,7 +98,7 @@ class ArchiveWriter:
             self.close()
             self._number += 1
         file = self._file or self._begin()
-        offset = file.tell()
+        offset = file.tell() + len(self._head)
         digest = payload_digest(exchange.body)
         original = _repeated(exchange, digest)
         response = self._response(exchange, digest, original)
@@ -100,9 +107,10 @@ class ArchiveWriter:
         request = self._record(WarcRecordType.request, exchange)
         request.headers["WARC-Concurrent-To"] = record_id
         request.set_bytes_content(_request_line(exchange) + _lines(exchange.request_headers))
-        self._write(response)
-        end = file.tell()
-        self._write(request)
+        answer = _packed(response)
+        # All at once: a killed run leaves both, or neither.
+        self._write(self._head + answer + _packed(request))
+        self._head = b""
         self._lines.append(
             Line(
                 url=exchange.url,
@@ -111,14 +119,15 @@ class ArchiveWriter:
                 status=exchange.status,
                 digest=response.headers["WARC-Payload-Digest"],
                 offset=offset,
-                length=end - offset,
+                length=len(answer),
                 file=self._path.name,
                 record_id=record_id,
                 listing=exchange.listing,
                 original=(original.file, original.offset) if original else None,
             )
         )
-        return Written(self.name, record_id)
+        first = original.fetched_at if original else exchange.fetched_at
+        return Written(self.name, record_id, first)
 
     def close(self) -> None:
         """Make what was written durable, and its index.  A run is published only after this."""
@@ -139,7 +148,7 @@ class ArchiveWriter:
         info = _info(self._path.name, self._run, self._about)
         assert info.record_id is not None
         self._info_id = info.record_id
-        self._write(info)
+        self._head = _packed(info)
         return self._file
 
     def _response(self, exchange: Exchange, digest: str, original: Original | None) -> WarcRecord:
@@ -183,12 +192,8 @@ class ArchiveWriter:
         )
         return record
 
-    def _write(self, record: WarcRecord) -> None:
-        member = io.BytesIO()
-        packed = GzipWriter(member, _LEVEL)
-        record.write(packed, checksum_data=True)
-        packed.finish()
-        data = memoryview(member.getvalue())
+    def _write(self, content: bytes) -> None:
+        data = memoryview(content)
         assert self._file is not None
         while data:  # a full disk may take a part of it
             data = data[self._file.write(data) :]
@@ -205,6 +210,15 @@ class ArchiveWriter:
         self.close()
 
 
+def _packed(record: WarcRecord) -> bytes:
+    """A record as one gzip member, with its digests."""
+    member = io.BytesIO()
+    packed = GzipWriter(member, _LEVEL)
+    record.write(packed, checksum_data=True)
+    packed.finish()
+    return member.getvalue()
+
+
 def payload_digest(body: bytes) -> str:
     """The digest of a body as WARC files have it: SHA-1, base 32."""
     return "sha1:" + b32encode(hashlib.sha1(body, usedforsecurity=False).digest()).decode()
@@ -214,7 +228,8 @@ def mime_of(headers: Headers) -> str:
     """The media type, without parameters; what an index says of an answer."""
     for name, value in headers:
         if name.lower() == b"content-type":
-            return value.decode("latin-1").partition(";")[0].strip().lower() or "unk"
+            told = _MIME.match(value.strip())
+            return told[0].decode().lower() if told else "unk"
     return "unk"
 
 

@@ -33,9 +33,10 @@ def check(
     """Hold archive files against the WARC standard, byte by byte; name each fault and its offset."""
     from harvester.archive.inspection import Inspected, check_index, inspect
     from harvester.archive.reader import make_index
-    from harvester.archive.wacz import NoPackage, unpacked
+    from harvester.archive.wacz import unpacked
     from harvester.crawl import Exit, project_settings
     from pipelines.dataset import Dataset
+    from pipelines.table import Damaged
 
     dataset = Dataset(Path(project_settings(output)["HARVESTER_OUTPUT"]))
     everyone = dataset.everyone()
@@ -54,7 +55,7 @@ def check(
                 for damage in inspect(paths, seen):
                     found += 1
                     complain(str(replace(damage, path=Path(paths[damage.path]))))
-        except NoPackage as error:
+        except Damaged as error:
             found += 1
             complain(str(error))
     for source in chosen:

@@ -108,6 +108,8 @@ def replay(
     if warc:  # one --warc may be followed by several files, as a shell's * gives them
         warc += [Path(name) for name in names or () if name not in known]
         names = [name for name in names or () if name in known]
+    if warc and (run or archive):
+        raise typer.BadParameter("--warc names the files; --run and --archive choose others")
     window = window_of(since, until)
     dataset = Dataset(Path(settings["HARVESTER_OUTPUT"]))
     kept = Dataset(_archive_root(archive, dataset.root, project_settings(None)["HARVESTER_OUTPUT"]))
@@ -161,16 +163,13 @@ def _given(
 ) -> dict[str, dict[Path, str]]:
     """The archive files that were named, by source, each with the name that it goes by in rows."""
     from harvester.archive.reader import read_run
-    from harvester.archive.wacz import NoPackage, unpacked
+    from harvester.archive.wacz import unpacked
 
     files: dict[str, dict[Path, str]] = {}
     for given in warc:
         if not given.is_file():
             raise typer.BadParameter(f"--warc {given}: no such file")
-        try:
-            paths = held.enter_context(unpacked(given))
-        except NoPackage as error:
-            raise typer.BadParameter(f"--warc {error}") from error
+        paths = held.enter_context(unpacked(given))
         for path, name in paths.items():
             # A file of ours names its source; for one from elsewhere it must be said.
             told = read_run(path)

@@ -1,0 +1,170 @@
+"""The records of an archive file, one after the other, each with its place; damage is named and passed.
+
+Packed files are left to the WARC library, whose ends are held against the bytes, because it takes some
+damage for the end of the file.  Plain files are walked from length to length, because nothing in them
+has a checksum.
+"""
+
+from __future__ import annotations
+
+import io
+import mmap
+import re
+import zlib
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from fastwarc.warc import ArchiveIterator, WarcRecord
+
+from harvester.archive.words import Damage
+
+_GZIP_MEMBER: Final = b"\x1f\x8b\x08"
+_PLAIN: Final = b"WARC/1."
+_LONGEST_HEAD: Final = 1 << 16
+_LENGTH: Final = re.compile(rb"\ncontent-length[ \t]*:[ \t]*(\d{1,15})[ \t]*\r?\n", re.IGNORECASE)
+_HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
+_VERIFIED: Final = ("sha1:", "sha256:")
+_FIRST: Final = datetime(1990, 1, 1, tzinfo=UTC)  # no web page is older
+_DATE: Final = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d))?)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Scanned:
+    """A record and the byte at which it begins."""
+
+    record: WarcRecord
+    offset: int
+
+    def header(self, name: str) -> str:
+        """A field of the record; empty where there is none."""
+        return self.record.headers.get(name) or ""
+
+    @property
+    def kind(self) -> str:
+        """The type of the record."""
+        return self.header("WARC-Type")
+
+    @property
+    def date(self) -> datetime | None:
+        """When it was captured; ``None`` for a date that cannot be."""
+        told = self.record.record_date
+        if told is None:  # the library reads no date without a time
+            parts = _DATE.fullmatch(self.header("WARC-Date"))
+            if parts is None:
+                return None
+            with suppress(ValueError):
+                told = datetime(*(int(part or 1) for part in parts.groups()), tzinfo=UTC)
+        if told is None or not _FIRST <= told <= datetime.now(UTC) + timedelta(days=1):
+            return None
+        return told.astimezone(UTC)
+
+    def is_intact(self, *, by_digest: bool = True) -> bool:
+        """Whether it is what was written, as far as it tells."""
+        digest = self.header("WARC-Block-Digest").lower()
+        try:
+            if by_digest and digest.startswith(_VERIFIED):
+                return bool(self.record.verify_block_digest())
+            return self.header("Content-Length") == str(self.record.content_length)
+        except OSError:
+            return False
+
+
+def scan(path: Path) -> Iterator[Scanned | Damage]:
+    """All records.  Raises ``OSError`` when the file cannot be opened."""
+    if path.stat().st_size == 0:
+        yield Damage(path, 0, "the file is empty")
+        return
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        packed = content[: len(_PLAIN)] != _PLAIN
+        yield from _packed(path, file, content) if packed else _plain(path, content)
+
+
+def _packed(path: Path, file: io.BufferedReader, content: mmap.mmap) -> Iterator[Scanned | Damage]:
+    """The records of a packed file; after damage reading goes on with the next member, if there is one.
+
+    What only looks like a member inside a damaged stretch belongs to that stretch.
+    """
+    start, damaged = 0, False
+    while 0 <= start < len(content):
+        file.seek(start)
+        last: int | None = None  # where the last good record of this stretch began
+        reason = "this is no WARC record"
+        try:
+            for record in ArchiveIterator(file, parse_http=False):
+                last = record.stream_pos
+                damaged = False
+                found = Scanned(record, last)
+                if found.kind and record.record_id:
+                    yield found
+                else:
+                    yield Damage(path, last, "a header that cannot be read")
+        except (OSError, KeyError, ValueError) as error:
+            reason = str(error)
+        at = start if last is None else _member_end(content, last)
+        if at >= len(content):
+            return
+        if not damaged:
+            yield Damage(path, at, reason)
+        damaged = True
+        start = content.find(_GZIP_MEMBER, at + 1 if content[at : at + 3] == _GZIP_MEMBER else at)
+
+
+def _member_end(content: mmap.mmap, start: int) -> int:
+    """Where the gzip member that begins at ``start`` ends."""
+    if content[start : start + 3] != _GZIP_MEMBER:
+        return len(content)
+    unpack = zlib.decompressobj(wbits=31)
+    position = start
+    while not unpack.eof and position < len(content):
+        chunk = content[position : position + 65536]
+        position += len(chunk)
+        try:
+            unpack.decompress(chunk)
+        except zlib.error:  # damaged itself, which its reader has noticed
+            following = content.find(_GZIP_MEMBER, start + 1)
+            return following if following >= 0 else len(content)
+    return position - len(unpack.unused_data)
+
+
+def _plain(path: Path, content: mmap.mmap) -> Iterator[Scanned | Damage]:
+    """The records of a file that is not packed."""
+    at = 0
+    while at < len(content):
+        end, reason = _extent(content, at)
+        record = None
+        if end is not None:
+            with suppress(OSError, KeyError, ValueError, StopIteration):
+                whole = io.BytesIO(content[at:end])
+                record = next(iter(ArchiveIterator(whole, parse_http=False)))
+            reason = "a header that cannot be read"
+        if record is not None and record.record_id:
+            yield Scanned(record, at)
+        else:
+            yield Damage(path, at, reason)
+        if end is None:
+            following = content.find(_PLAIN, at + 1)
+            end = following if following >= 0 else len(content)
+        at = end
+
+
+def _extent(content: mmap.mmap, start: int) -> tuple[int | None, str]:
+    """Where the record that begins at a byte ends; ``None`` and the reason where none does."""
+    if content[start : start + len(_PLAIN)] != _PLAIN:
+        return None, "no WARC record begins here"
+    head = content[start : start + _LONGEST_HEAD]
+    blank = _HEAD_END.search(head)
+    if blank is None:
+        return None, "the header of the record has no end"
+    length = _LENGTH.search(head, 0, blank.end())
+    if length is None:
+        return None, "the record does not say how long it is"
+    end = start + blank.end() + int(length[1])
+    if end > len(content):
+        return None, "the record ends early"
+    while content[end : end + 1] in (b"\r", b"\n"):
+        end += 1
+    return end, ""

@@ -32,7 +32,7 @@ class Piece:
 
     name: str
     look: Callable[[], list[Finding]]
-    mend: Callable[[], str] | None = None
+    mend: Callable[[Sequence[Finding]], str] | None = None
 
 
 def pieces(
@@ -62,10 +62,19 @@ def _look(dataset: Dataset, source: str) -> list[Finding]:
         return found
 
 
-def _rebuild(dataset: Dataset, spider: type[ListingSpider], settings: BaseSettings) -> str:
+def _rebuild(
+    dataset: Dataset,
+    spider: type[ListingSpider],
+    settings: BaseSettings,
+    findings: Sequence[Finding],
+) -> str:
+    """Make indices anew, and tables where they or ledgers are damaged; the archive is what it is."""
+    archive = dataset.archive_folder(spider.name)
     for path in dataset.archive_files(spider.name):
         if any(check_index(path)):
             make_index(path)
+    if all(archive in finding.path.parents for finding in findings):
+        return "its indices are good; what was fetched cannot be repaired, its rows are left as they are"
     report = repair(dataset, spider(), settings)
     return f"rebuilt, {report.rows} rows"
 
@@ -77,7 +86,7 @@ def _look_at_stories(dataset: Dataset) -> list[Finding]:
         return list(check_stories(dataset))
 
 
-def _tell_anew(dataset: Dataset) -> str:
+def _tell_anew(dataset: Dataset, _: Sequence[Finding]) -> str:
     book = Storybook(dataset)
     with book.own.lock(ALL, wait=True):
         book.discard()
@@ -85,6 +94,6 @@ def _tell_anew(dataset: Dataset) -> str:
     return "told anew"
 
 
-def _note(dataset: Dataset) -> str:
+def _note(dataset: Dataset, _: Sequence[Finding]) -> str:
     write_note(dataset.root)
     return "written anew"

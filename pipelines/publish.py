@@ -50,6 +50,15 @@ class Report:
     changes: tuple[tuple[Record | None, Record], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """The rows and versions of a source; ``salvaged`` from damaged tables, or as they are stored."""
+
+    rows: Sequence[Record]
+    versions: Sequence[Version]
+    salvaged: bool
+
+
 def publish(
     dataset: Dataset,
     run: Run,
@@ -110,7 +119,9 @@ def publish(
     book = Storybook(dataset)
     with book.opened():
         if rebuild:
-            changes, total = _rebuilt(dataset, book, run.source, outcome.rows, taken, repair)
+            old = _stored(dataset, run.source, repair)
+            trusted = not (repair and course.failures)
+            changes, total = _rebuilt(dataset, book, run.source, old, outcome.rows, taken, trusted)
         else:
             changes = _merged(dataset, book, run.source, known, outcome.rows, taken)
             total = stored.rows + len(changes[1].new)
@@ -184,22 +195,36 @@ def _merged(
     )
 
 
+def _stored(dataset: Dataset, source: str, repair: bool) -> Stores:
+    """The rows and versions that a source has, with ``repair`` as far as they can be read."""
+    if repair:
+        return Stores(dataset.salvage(ENTRIES, source), dataset.salvage(REVISIONS, source), True)
+    return Stores(dataset.records(source), dataset.versions(source), False)
+
+
 def _rebuilt(
     dataset: Dataset,
     book: Storybook,
     source: str,
+    old: Stores,
     rows: Mapping[str, Record],
     decisions: Sequence[Decision],
-    repair: bool,
+    trusted: bool,
 ) -> tuple[Changes, int]:
-    """All rows and versions anew; what was not found again stays as it was: nothing is taken back."""
-    if repair:
-        old, old_versions = dataset.salvage(ENTRIES, source), dataset.salvage(REVISIONS, source)
-    else:
-        old, old_versions = dataset.records(source), dataset.versions(source)
-    every = {row.entry_id: row for row in old} | dict(rows)
-    versions = changed_versions(decisions, {})
-    versions |= {(v.entry_id, v.revision): v for v in old_versions if v.entry_id not in rows}
+    """All rows and versions anew; what was not found again stays as it was: nothing is taken back.
+
+    Where the archive is not ``trusted``, because a part of it cannot be read, stored rows know more.
+    """
+    stored = {row.entry_id: row for row in old.rows}
+    told = {version.entry_id for version in old.versions}
+    every = stored | dict(rows) if trusted else dict(rows) | stored
+    keeps = told - rows.keys() if trusted else told
+    versions = {
+        name: version
+        for name, version in changed_versions(decisions, {}).items()
+        if name[0] not in keeps
+    }
+    versions |= {(v.entry_id, v.revision): v for v in old.versions if v.entry_id in keeps}
     for row in every.values():
         latest = (row.entry_id, row.revision)
         if latest not in versions:  # lost, or older than the table of versions
@@ -209,7 +234,7 @@ def _rebuilt(
     stories = book.tell(source, members, whole=True)
     now = sorted((replace(r, story_id=stories[n]) for n, r in every.items()), key=row_order)
     all_versions = sorted(versions.values(), key=version_order)
-    same = not repair and now == old and all_versions == old_versions
+    same = not old.salvaged and now == list(old.rows) and all_versions == list(old.versions)
     return (
         Change(Stored(dataset.root, REVISIONS, source, ()), new=() if same else all_versions),
         Change(Stored(dataset.root, ENTRIES, source, ()), new=() if same else now),

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
+from pipelines import merge
 from pipelines.dedupe import Decision
 from pipelines.entry import Record, Version
 
@@ -66,9 +67,9 @@ def changed_versions(
         row = decision.record
         name = (row.entry_id, row.revision)
         old = now.get(name)
-        if row.revision == 1:
+        if row.revision == 1 and not (old and merge.edited(row, decision.sighting)):
             since = row.first_seen
-        else:
+        else:  # a page that is read late, and said something else, does not say when this was new
             since = old.since if old else decision.sighting.fetched_at
         new = version_of(row, since, old.run_id if old else decision.run_id)
         now[name] = replace(new, until=old.until if old else None)

@@ -153,6 +153,42 @@ def test_a_backfill_follows_pages_and_never_lowers_what_is_known(run, past, tmp_
     assert rows["Entry 2"].teaser == "What entry 2 said later"
 
 
+def test_a_backfill_of_what_is_known_tells_its_whole_history(run, past, tmp_path) -> None:
+    """Crawled live first, as newest, then its past: as if it had been the other way round."""
+    live = tmp_path / "live"
+    order = ("harvester", "backfill", "amnesty_org", "--output", live, "--from", f"{past}/cdx")
+    assert run(*order, "--since", "2014-01-01").code == 0
+    assert run(*order).code == 0
+    [entry] = [r for r in Dataset(live).records("amnesty_org") if r.title == "Entry 2"]
+    told = [(v.teaser, v.since.year) for v in Dataset(live).versions_of(entry.entry_id)]
+    assert told == [("What entry 2 says", 2011), ("What entry 2 said later", 2011)]
+    done = run("harvester", "replay", "--dry-run", "--output", live)
+    assert done.out == "amnesty_org: 0 rows would change\n"
+
+
+def test_captures_stay_in_their_archive(run, site, tmp_path) -> None:
+    url = "https://www.amnesty.org/en/"
+    index = "".join(
+        f'<{site.url(f"/web/{year}0101000000/{url}")}>; rel="memento"; datetime="x",\n'
+        for year in (2011, 2012, 2013, 2014)
+    )
+    site.pages[f"/timemap/link/{url}"] = index
+    raw = f"/web/{{}}0101000000id_/{url}"
+    page = listing(article("One", "/1", "July 1, 2010", "Teaser"))
+    told = {"Memento-Datetime": "Sat, 01 Jan 2011 00:00:00 GMT"}
+    site.pages[raw.format(2011)] = (200, told, page)
+    site.pages[raw.format(2012)] = (302, {"Location": site.url("/live")}, "")
+    site.pages["/live"] = listing(article("Today", "/2", "July 1, 2025", "Not captured"))
+    site.pages[raw.format(2013)] = (404, {"Memento-Datetime": "x"}, "captured error")
+    site.pages[raw.format(2014)] = (302, {"Location": site.url(raw.format(2011))}, "")
+    order = ("harvester", "backfill", "amnesty_org", "--start-url", url, "--output", tmp_path / "o",
+             "--from", site.url("/timemap/link"))  # fmt: skip
+    done = run(*order)
+    assert "/live" not in site.asked
+    rows = Dataset(tmp_path / "o").records("amnesty_org")
+    assert [(r.title, r.first_seen.year) for r in rows] == [("One", 2011)], done.err
+
+
 def test_a_web_archive_that_has_nothing_or_is_none(run, past, site, tmp_path) -> None:
     order = ("harvester", "backfill", "amnesty_org", "--output", tmp_path / "o")
     done = run(*order, "--from", f"{past}/cdx", "--start-url", "https://www.amnesty.org/never/")

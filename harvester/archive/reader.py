@@ -185,9 +185,9 @@ def set_torn_tail_aside(path: Path) -> Damage | None:
     torn: Damage | None = None
     for found in scan(path):
         if isinstance(found, Damage):
-            torn = found
+            torn = torn or found
         elif not found.is_intact():
-            torn = Damage(path, found.offset, "the record ends early")
+            torn = torn or Damage(path, found.offset, "the record ends early")
         elif found.kind in ("response", "revisit"):
             torn = Damage(path, found.offset, "the record has no request beside it")
         else:

@@ -93,11 +93,12 @@ def prove(entry_id: EntryId, output: Output = None, as_json: Json = False) -> in
     if as_json:
         print_json([asdict(link) for link in chain])
     for link in chain:
-        if not link.holds:
+        if link.holds is False:
             complain(link.text)
         elif not as_json:
-            typer.echo(f"holds: {printable(link.text)}")
-    return Exit.OK if all(link.holds for link in chain) else Exit.DATA
+            word = "holds" if link.holds else "not looked at"
+            typer.echo(f"{word}: {printable(link.text)}")
+    return Exit.OK if all(link.holds is not False for link in chain) else Exit.DATA
 
 
 @app.command()
@@ -110,6 +111,7 @@ def pack(
     output: Output = None,
 ) -> int:
     """Pack archive files as a WACZ, which ReplayWeb.page opens; the window is of days of fetching."""
+    from harvester.archive.reader import lines_of
     from harvester.archive.wacz import pack as write
     from harvester.crawl import project_settings
     from pipelines.dataset import Dataset, run_of
@@ -133,6 +135,11 @@ def pack(
             )
             if not outside:
                 files.append(path)
+    for path in list(files):  # a repeated answer is shown by the file that holds its body
+        for name in {line.original[0] for line in lines_of(path) if line.original}:
+            original = path.with_name(name)
+            if original not in files and original.is_file():
+                files.append(original)
     if not files:
         raise typer.BadParameter(f"no archive files of that kind in {dataset.root / 'archive'}")
     target = file or Path(f"{'-'.join(names or ['archive'])}.wacz")
@@ -203,9 +210,8 @@ def show(
         with new_file(page) as draft:
             draft.write_bytes(page_of(found.answer, settings).body)
     if record is not None:
-        with new_file(record) as draft, found.path.open("rb") as archived:
-            archived.seek(found.line.offset)
-            draft.write_bytes(archived.read(found.line.length))
+        with new_file(record) as draft:
+            draft.write_bytes(found.record)
     return Exit.OK
 
 

@@ -42,7 +42,7 @@ def check(
         for finding in findings:
             complain(f"{piece.name}: {finding}")
         if findings and repair and piece.mend is not None:
-            done = piece.mend()
+            done = piece.mend(findings)
             findings = piece.look()
             complain(f"{piece.name}: {done}{'; what is left:' if findings else ''}")
             for finding in findings:

@@ -25,6 +25,7 @@ from harvester.archive.words import Damage
 _GZIP_MEMBER: Final = b"\x1f\x8b\x08"
 _PLAIN: Final = b"WARC/1."
 _LONGEST_HEAD: Final = 1 << 16
+_CHUNK: Final = 1 << 16
 _LENGTH: Final = re.compile(rb"\ncontent-length[ \t]*:[ \t]*(\d{1,15})[ \t]*\r?\n", re.IGNORECASE)
 _HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
 _VERIFIED: Final = ("sha1:", "sha256:")
@@ -89,12 +90,15 @@ def _packed(path: Path, file: io.BufferedReader, content: mmap.mmap) -> Iterator
     What only looks like a member inside a damaged stretch belongs to that stretch.
     """
     start, damaged = 0, False
-    while 0 <= start < len(content):
+    torn = _torn_tail(content)  # of which the library would give a piece, as if it were whole
+    while 0 <= start < torn:
         file.seek(start)
         last: int | None = None  # where the last good record of this stretch began
         reason = "this is no WARC record"
         try:
             for record in ArchiveIterator(file, parse_http=False):
+                if record.stream_pos >= torn:
+                    break
                 last = record.stream_pos
                 damaged = False
                 found = Scanned(record, last)
@@ -105,12 +109,42 @@ def _packed(path: Path, file: io.BufferedReader, content: mmap.mmap) -> Iterator
         except (OSError, KeyError, ValueError) as error:
             reason = str(error)
         at = start if last is None else _member_end(content, last)
-        if at >= len(content):
-            return
+        if at >= torn:
+            break
         if not damaged:
             yield Damage(path, at, reason)
         damaged = True
         start = content.find(_GZIP_MEMBER, at + 1 if content[at : at + 3] == _GZIP_MEMBER else at)
+    if torn < len(content):
+        yield Damage(path, torn, "the file ends in the middle of a record")
+
+
+def _torn_tail(content: mmap.mmap) -> int:
+    """Where the last gzip member begins, if it has no end; else the end of the file."""
+    at = content.rfind(_GZIP_MEMBER)
+    while at >= 0:
+        head = zlib.decompressobj(wbits=31)
+        try:  # the same three bytes may stand in the middle of a member
+            begun = head.decompress(content[at : at + 4096], len(_PLAIN))
+        except zlib.error:
+            begun = b"?"
+        if _PLAIN.startswith(begun):
+            return len(content) if _ends(content, at) else at
+        at = content.rfind(_GZIP_MEMBER, 0, at)
+    return len(content)
+
+
+def _ends(content: mmap.mmap, start: int) -> bool:
+    """Whether the gzip member that begins at a byte is there to its end."""
+    unpack = zlib.decompressobj(wbits=31)
+    try:
+        for position in range(start, len(content), _CHUNK):
+            unpack.decompress(content[position : position + _CHUNK])
+            if unpack.eof:
+                return True
+    except zlib.error:  # damaged, which its reader notices
+        return True
+    return False
 
 
 def _member_end(content: mmap.mmap, start: int) -> int:
@@ -120,7 +154,7 @@ def _member_end(content: mmap.mmap, start: int) -> int:
     unpack = zlib.decompressobj(wbits=31)
     position = start
     while not unpack.eof and position < len(content):
-        chunk = content[position : position + 65536]
+        chunk = content[position : position + _CHUNK]
         position += len(chunk)
         try:
             unpack.decompress(chunk)

@@ -140,7 +140,7 @@ def _version(
     if found is None:
         yield Link(False, f"{name}: there is no record {version.warc_record_id}")
         return
-    yield _fetched(dataset, found.path)
+    yield fetched(dataset, found.path)
     if found.answer is None:
         yield Link(False, f"{name}: the record at byte {found.line.offset} is damaged")
         return
@@ -148,7 +148,7 @@ def _version(
     if found.line.original:
         first = answer.original
         yield Link(True, f"{name}: the answer at byte {found.line.offset} repeats {first.file}")
-        yield _fetched(dataset, found.path.with_name(first.file))
+        yield fetched(dataset, found.path.with_name(first.file))
         name = f"version {version.revision}: {first.file}"
     told, digest = answer.original.payload_digest, payload_digest(answer.body)
     holds = told == digest if told.startswith("sha1:") else None
@@ -167,7 +167,7 @@ def _version(
         )
 
 
-def _fetched(dataset: Dataset, path: Path) -> Link:
+def fetched(dataset: Dataset, path: Path) -> Link:
     """Whether an archive file is, to the last bit, what its run's ledger tells."""
     if not path.is_relative_to(dataset.root):
         return Link(None, f"{path} is from elsewhere; no ledger tells of it")
@@ -180,7 +180,9 @@ def _fetched(dataset: Dataset, path: Path) -> Link:
     for proof in told["archive"]:
         if proof["file"] == name:
             holds = (now.sha256, now.bytes) == (proof["sha256"], proof["bytes"])
-            return Link(holds, f"{name}: sha256 {proof['sha256']} in the ledger of its run")
+            what = "is as" if holds else "is not what it was by"
+            text = f"{what} the ledger of its run says: sha256 {proof['sha256']}"
+            return Link(holds, f"{name}: {text}")
     return Link(False, f"{path}: no ledger tells of it")
 
 

@@ -355,10 +355,15 @@ MUTANTS: dict[str, tuple[Mutant, int, str]] = {
     "length too short": (on(3, replaced(rb"Content-Length: \d+", b"Content-Length: 20")), 3, "does not end"),
     "no end": (on(3, lambda r: r.removesuffix(b"\r\n\r\n")), 3, "does not end"),
     "more than one": (lambda plain: [*plain[:3], plain[3] + plain[4]], 3, "bytes after the record"),
-    "no warcinfo": (lambda plain: plain[1:], 0, "no warcinfo"),
+    "no warcinfo": (lambda plain: plain[1:], 0, "which is not there"),
     "no request": (lambda plain: [*plain[:2], *plain[3:]], 1, "request is not there"),
     "no answer": (lambda plain: [*plain[:3], plain[4]], 3, "which is not there"),
     "another file's": (on(0, replaced(rb"(WARC-Filename: )2026", rb"\g<1>2027")), 0, "the file was"),
+    "pairs in another order": (lambda plain: [*plain[:3], plain[4], plain[3]], 3, "does not stand before"),
+    "another run's records": (lambda plain: [*plain, plain[0]], 5, "another warcinfo"),
+    "another address": (on(4, replaced(rb"page=4", b"page=5")), 4, "not that of its answer"),
+    "a request that says it is an answer": (on(4, replaced(rb"msgtype=request", b"msgtype=response")), 4, "Content-Type"),
+    "an endless length": (on(3, replaced(rb"Content-Length: \d+", b"Content-Length: " + b"9" * 5000)), 3, "Content-Length"),
     "no HTTP": (on(3, replaced(rb"HTTP/1\.1 200", b"HTTQ/1.1 200")), 3, "no HTTP"),
 }  # fmt: skip
 
@@ -424,6 +429,45 @@ def test_plain_files_are_held_to_the_same(two_files, tmp_path) -> None:
     empty.touch()
     assert [d.reason for d in inspect([empty])] == ["the file is empty"]
     assert check_index(empty)
+
+
+def test_sound_files_of_others_raise_no_alarm(two_files, tmp_path) -> None:
+    alone = tmp_path / "alone" / two_files[1].name
+    alone.parent.mkdir()
+    shutil.copy(two_files[1], alone)
+    assert any("not there" in d.reason for d in inspect([alone]))
+    assert not list(inspect([two_files[1]])), "what it refers to lies beside it"
+    path = tmp_path / "other.warc.gz"
+    with path.open("wb") as raw:
+        writer = WARCWriter(raw, gzip=True, warc_version="1.1")
+        head = StatusAndHeaders("200 OK", [("Content-Length", "9")], protocol="HTTP/1.1")
+        record = writer.create_warc_record(
+            "http://a/", "response", io.BytesIO(b""), http_headers=head
+        )
+        writer.write_record(record)  # an answer to HEAD, in a file without warcinfo
+        writer.write_record(
+            writer.create_revisit_record("http://a/", "sha1:X", "http://a/", "2020-01-01T00:00:00Z")
+        )
+    assert not list(inspect([path]))
+
+
+def test_what_the_ledger_does_not_know_is_named(run, three_pages, tmp_path) -> None:
+    assert crawl(run, three_pages, tmp_path / "o").code == 0
+    assert crawl(run, three_pages, tmp_path / "o", "--full").code == 0
+    first, second = archives(tmp_path / "o")
+    whole, begun = first.read_bytes(), starts(first)
+    for changed in (
+        whole[: begun[-2]],
+        whole + second.read_bytes(),
+        whole[: begun[1]] + whole[begun[3] :],
+    ):
+        first.write_bytes(changed)
+        for more in ((), ("--repair",), ()):
+            done = run(
+                "harvester", "archive", "check", "amnesty_org", *more, "--output", tmp_path / "o"
+            )
+            assert done.code == 65
+            assert first.name in done.err and "ledger" in done.err
 
 
 def test_the_command_names_files_and_says_what_it_does_not_know(run, two_files, tmp_path) -> None:

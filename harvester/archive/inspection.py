@@ -20,13 +20,14 @@ from pathlib import Path
 from typing import Final
 
 from harvester.archive import index
-from harvester.archive.reader import indexed
+from harvester.archive.reader import indexed, lines_of
 from harvester.archive.words import IDENTICAL, UNCHANGED, Damage
 
 _GZIP: Final = b"\x1f\x8b\x08"
 _BLANK: Final = b"\r\n\r\n"
 _CHUNK: Final = 1 << 16
 _LARGEST: Final = 1 << 30  # bytes of one record that are held in memory
+_MOST_DIGITS: Final = 16
 _MANDATORY: Final = ("WARC-Type", "WARC-Record-ID", "WARC-Date", "Content-Length")
 _OF_AN_ADDRESS: Final = ("response", "request", "revisit", "resource", "conversion", "continuation")
 _TYPES: Final = (*_OF_AN_ADDRESS, "warcinfo", "metadata")
@@ -36,6 +37,7 @@ _PROFILES: Final = (
     IDENTICAL.replace("1.1", "1.0"),
     UNCHANGED.replace("1.1", "1.0"),
 )
+_ANSWERS: Final = ("response", "revisit")
 _TRUNCATED: Final = ("length", "time", "disconnect", "unspecified")
 _REPEATABLE: Final = ("warc-concurrent-to",)
 _DATE: Final = re.compile(r"\d{4}(-\d\d(-\d\d(T\d\d:\d\d(:\d\d(\.\d{1,9})?)?Z)?)?)?", re.ASCII)
@@ -94,9 +96,11 @@ class _Record:
 class _Kept:
     """What other records of the same file are held against."""
 
+    id: str
     offset: int
     kind: str
     date: str
+    url: str
     beside: tuple[str, ...]
     info: str
 
@@ -131,7 +135,7 @@ def _file(path: Path, seen: Inspected) -> Iterator[Damage]:
         yield Damage(path, 0, "the file is empty")
         return
     here: dict[str, _Kept] = {}
-    ours = False
+    ours, before = False, None
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         packed = content[:2] == _GZIP[:2]
         if path.suffix == ".gz" and not packed:
@@ -139,29 +143,29 @@ def _file(path: Path, seen: Inspected) -> Iterator[Damage]:
         for number, record in enumerate(_records(content, packed)):
             if isinstance(record, tuple):
                 yield Damage(path, *record)
+                before = None
                 continue
             seen.count += 1
             if number == 0:
                 ours = b"harvester-run: " in record.block
-                if record.kind != "warcinfo":
-                    yield Damage(path, record.offset, "the first record is no warcinfo")
-                elif record.get("WARC-Filename") not in ("", path.name):
-                    yield Damage(path, record.offset, f"the file was {record.get('WARC-Filename')}")
-            for problem in _problems(record, seen.records):
-                yield Damage(path, record.offset, problem)
+            problems = [
+                *_problems(record, seen.records),
+                *_repeat(record, seen.records, path, ours),
+            ]
             if ours:
-                for problem in _lacks(record):
-                    yield Damage(path, record.offset, problem)
-            here[record.id] = _kept(record)
+                problems += _of_ours(record, before, number == 0, path)
+            yield from (Damage(path, record.offset, problem) for problem in problems)
+            if ours and before and before.kind in _ANSWERS and record.kind != "request":
+                yield Damage(path, before.offset, "its request is not there")
+            before = here[record.id] = _kept(record)
             digest = record.get("WARC-Payload-Digest")
             told = Seen(record.kind, record.url, record.get("WARC-Date"), digest)
             seen.records.setdefault(record.id, told)
-    asked = {name for kept in here.values() if kept.kind == "request" for name in kept.beside}
-    for record_id, kept in here.items():
+    for kept in here.values():
         for problem in _relations(kept, here):
             yield Damage(path, kept.offset, problem)
-        if ours and kept.kind in ("response", "revisit") and record_id not in asked:
-            yield Damage(path, kept.offset, "its request is not there")
+    if ours and before is not None and before.kind in _ANSWERS:
+        yield Damage(path, before.offset, "its request is not there")
 
 
 # ------------------------------------------------------------------ bytes
@@ -238,8 +242,10 @@ def _parse(data: bytes | mmap.mmap, start: int, offset: int) -> tuple[_Record, i
         headers.append((name, value.strip()))
     record = _Record(offset, version, headers, b"")
     length = record.get("Content-Length")
-    if not (length.isascii() and length.isdigit()):
-        raise _Fault("Content-Length is missing" if not length else f"Content-Length {length!r}")
+    if not (length.isascii() and length.isdigit() and len(length) < _MOST_DIGITS):
+        raise _Fault(
+            f"Content-Length is {length[:30]!r}" if length else "Content-Length is missing"
+        )
     begin = end + len(_BLANK)
     block = data[begin : begin + int(length)]
     if len(block) < int(length):
@@ -269,7 +275,10 @@ def _problems(record: _Record, seen: Mapping[str, Seen]) -> Iterator[str]:
         yield f"the id {record.id} is that of an earlier record"
     if record.block and not record.get("Content-Type"):
         yield "Content-Type is missing"
-    yield from _digest(record, "WARC-Block-Digest", record.block)
+    if (
+        record.kind != "revisit" or record.version != "WARC/1.0"
+    ):  # wget's are of what they leave out
+        yield from _digest(record, "WARC-Block-Digest", record.block)
     if record.kind in ("response", "request") and "application/http" in record.get("Content-Type"):
         yield from _http(record)
     elif record.kind == "resource":
@@ -318,8 +327,10 @@ def _digest(record: _Record, name: str, content: bytes) -> Iterator[str]:
         return
     algorithm, colon, value = told.partition(":")
     make = _DIGESTS.get(algorithm.lower())
-    if not colon or make is None:
-        yield f"{name} is none that can be checked: {told[:60]!r}"
+    if not colon:
+        yield f"{name} is no digest: {told[:60]!r}"
+        return
+    if make is None:  # one that we do not know
         return
     digest = make(content, usedforsecurity=False).digest()
     if value.upper() != b32encode(digest).decode() and value.lower() != digest.hex():
@@ -347,7 +358,7 @@ def _http(record: _Record) -> Iterator[str]:
     }
     length = told.get(b"content-length", b"")
     chunked = b"transfer-encoding" in told
-    empty = status is not None and status[1] in (b"204", b"304")
+    empty = not body or (status is not None and status[1] in (b"204", b"304"))  # an answer to HEAD
     if length.isdigit() and not chunked and not empty and int(length) != len(body):
         yield f"the body has {len(body)} bytes, its header says {int(length)}"
 
@@ -362,12 +373,18 @@ def _revisit(record: _Record, seen: Mapping[str, Seen]) -> Iterator[str]:
         yield "WARC-Payload-Digest is missing"
     if record.block and not _STATUS.match(record.block):
         yield "no HTTP response in the revisit"
+
+
+def _repeat(record: _Record, seen: Mapping[str, Seen], path: Path, ours: bool) -> Iterator[str]:
+    """What is wrong with what a revisit refers to."""
+    if record.kind != "revisit":
+        return
     refers = record.get("WARC-Refers-To")
     if not refers:
-        if record.version == "WARC/1.1":
+        if ours:
             yield "WARC-Refers-To is missing"
         return
-    original = seen.get(refers)
+    original = seen.get(refers) or _beside(path, refers)
     if original is None:
         yield f"it refers to {refers}, which is not there before it"
         return
@@ -378,22 +395,53 @@ def _revisit(record: _Record, seen: Mapping[str, Seen]) -> Iterator[str]:
         ("WARC-Refers-To-Date", original.date),
         ("WARC-Payload-Digest", original.payload_digest),
     ):
-        if (told := record.get(name).strip("<>")) and told != value:
+        if (told := record.get(name).strip("<>")) and value and told != value:
             yield f"{name} is not that of the record it refers to"
 
 
-def _lacks(record: _Record) -> Iterator[str]:
-    """What a record lacks that we write."""
-    for name in ("WARC-Block-Digest", "WARC-Payload-Digest"):
-        wanted = name == "WARC-Block-Digest" or record.kind == "response"
-        if wanted and not record.get(name):
-            yield f"{name} is missing"
+def _beside(path: Path, record_id: str) -> Seen | None:
+    """A record of another file in the folder, as far as that file's index tells."""
+    for other in sorted(path.parent.glob("*.warc*")):
+        if other != path and other.name.endswith((".warc", ".warc.gz")):
+            for line in lines_of(other):
+                if line.record_id == record_id:
+                    kind = "revisit" if line.mime == index.REVISIT else "response"
+                    return Seen(kind, line.url, "", line.digest)
+    return None
+
+
+def _of_ours(record: _Record, before: _Kept | None, first: bool, path: Path) -> Iterator[str]:
+    """What is not as we write it: one warcinfo, then each answer with its request behind it."""
+    if record.version != "WARC/1.1":
+        yield f"the version is {record.version}, ours is 1.1"
+    if first and record.get("WARC-Filename") != path.name:
+        yield f"the file was {record.get('WARC-Filename')}"
+    if not first and record.kind == "warcinfo":
+        yield "another warcinfo: what follows is of another file"
+    wanted = ["WARC-Block-Digest", "Content-Type"]
+    if not first:
+        wanted.append("WARC-Warcinfo-ID")
+    if record.kind in _ANSWERS:
+        wanted.append("WARC-Payload-Digest")
+    yield from (f"{name} is missing" for name in wanted if not record.get(name))
+    answered = before is not None and before.kind in _ANSWERS
+    if record.kind == "request":
+        if before is None or not answered or record.get("WARC-Concurrent-To") != before.id:
+            yield "its answer does not stand before it"
+        elif before.url != record.url:
+            yield "its address is not that of its answer"
+    elif not first and record.kind not in _ANSWERS:
+        yield f"a {record.kind or 'record'} among ours"
+    message = {"request": "request", **dict.fromkeys(_ANSWERS, "response")}.get(record.kind)
+    if message and record.get("Content-Type") != f"application/http; msgtype={message}":
+        yield f"Content-Type is not that of a {message}"
 
 
 def _kept(record: _Record) -> _Kept:
     beside = tuple(v for n, v in record.headers if n.lower() == "warc-concurrent-to")
     info = record.get("WARC-Warcinfo-ID")
-    return _Kept(record.offset, record.kind, record.get("WARC-Date"), beside, info)
+    date = record.get("WARC-Date")
+    return _Kept(record.id, record.offset, record.kind, date, record.url, beside, info)
 
 
 def _relations(record: _Kept, here: Mapping[str, _Kept]) -> Iterator[str]:

@@ -35,6 +35,7 @@ def check(
     from harvester.archive.reader import make_index
     from harvester.archive.wacz import unpacked
     from harvester.crawl import Exit, project_settings
+    from harvester.proof import fetched
     from pipelines.dataset import Dataset
     from pipelines.table import Damaged
 
@@ -65,9 +66,13 @@ def check(
             found += 1
             complain(f"{source}: {damage}")
         for path in archives:
+            changed = [link for link in [fetched(dataset, path)] if link.holds is False]
+            for link in changed:
+                found += 1
+                complain(f"{source}: {link.text}")
             for damage in check_index(path):
                 complain(f"{source}: {damage}")
-                if repair:
+                if repair and not changed:
                     make_index(path)
                 else:
                     found += 1

@@ -2,7 +2,8 @@
 
     words.py       what travels: an exchange, an archived answer, damage
     writer.py      appends a run's exchanges to its files
-    reader.py      reads files back, ours and other people's, whole or torn
+    scan.py        the records of a file, each with its place, whole or torn
+    reader.py      what they say: answers, revisits with what they refer to, runs
     index.py       the CDXJ line of each record; where a record lies
     past.py        what the archive holds of an address, for requests that ask only for news
     inspection.py  is each file by the book, to the last bit?

@@ -28,6 +28,8 @@ FLOORS = {
     "harvester.crawl": 5,
     "harvester.demo": 6,
     "harvester.proof": 5,
+    "harvester.status": 5,
+    "harvester.alerts": 1,
     "harvester.captures": 2,
     "harvester.backfill": 5,
     "harvester.inspection": 6,

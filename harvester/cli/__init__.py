@@ -29,6 +29,7 @@ for command in (runs.crawl, runs.replay, runs.backfill, tables.check, tables.dif
 app.command()(archives.show)
 app.add_typer(archives.app)
 app.command("sources")(pages.sources_)
+app.command()(pages.status)
 app.command()(pages.peek)
 app.command()(pages.demo)
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from harvester.cli.arguments import Json, Output
+from harvester.cli.arguments import Json, Names, Output, chosen_of
 from harvester.terminal import complain, print_json, print_table, printable
 
 
@@ -35,6 +38,51 @@ def sources_(as_json: Json = False) -> int:
     ]
     print_table(["source", "language", "pattern", "start address"], rows)
     return 0
+
+
+def status(
+    names: Names = None,
+    max_age: Annotated[
+        str | None,
+        typer.Option(metavar="30m|2h|1d", help="A source without a good run for so long is wrong."),
+    ] = None,
+    output: Output = None,
+    as_json: Json = False,
+) -> int:
+    """Say how each source's last run went, and which have none; nothing is fetched."""
+    from harvester.crawl import Exit, project_settings, sources
+    from harvester.status import duration, statuses
+    from pipelines.dataset import Dataset
+
+    settings = project_settings(output)
+    chosen = chosen_of(names, not names, sources(settings))
+    try:
+        oldest = duration(max_age) if max_age else None
+    except ValueError as error:
+        raise typer.BadParameter(f"--max-age {error}") from error
+    dataset = Dataset(Path(settings["HARVESTER_OUTPUT"]))
+    found = statuses(dataset, chosen, datetime.now(UTC), oldest)
+    if as_json:
+        print_json([asdict(each) for each in found])
+    elif sys.stdout.isatty():
+        head = ["source", "last run", "pages", "entries", "new", "rows", "state"]
+        rows = [
+            [
+                each.source,
+                f"{each.finished:%Y-%m-%d %H:%M}" if each.finished else None,
+                each.pages,
+                each.entries,
+                each.new,
+                each.rows,
+                each.problem or ("good" if each.run_id else "never run"),
+            ]
+            for each in found
+        ]
+        print_table(head, rows)
+    for each in found:
+        if each.problem:
+            complain(f"{each.source}: {each.problem}")
+    return Exit.UNAVAILABLE if any(each.problem for each in found) else Exit.OK
 
 
 def peek(

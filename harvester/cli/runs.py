@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, fields
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
@@ -35,11 +37,34 @@ def crawl(
         int | None, typer.Option(min=1, help="Listing pages to read for each start address.")
     ] = None,
     full: Annotated[bool, typer.Option(help="Read on past pages where all is known.")] = False,
+    ping: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            envvar="HARVESTER_PING",
+            help="A watchdog's address: told /start, then itself or /fail.",
+        ),
+    ] = None,
+    alert: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL|COMMAND",
+            envvar="HARVESTER_ALERT",
+            help="Gets a line for each source that is wrong.",
+        ),
+    ] = None,
+    log: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", envvar="HARVESTER_LOG", help="Append a JSON line for each source."
+        ),
+    ] = None,
     output: Output = None,
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> int:
     """Fetch listings, archive them, and merge their entries into the data set."""
+    from harvester import alerts
     from harvester.crawl import crawl as run
     from harvester.crawl import project_settings, sources, worst
     from harvester.peek import is_address
@@ -66,11 +91,48 @@ def crawl(
         "max_pages": max_pages,
         "full": full,
     }
+    if ping:
+        _tell(lambda: alerts.ping(ping, "start"))
     outcomes = run(
         dict.fromkeys(chosen, arguments), settings, progress=sys.stderr.isatty() and not verbose
     )
     _show(outcomes, as_json)
+    wrong = "".join(f"{o.source}: {printable(o.problem)}\n" for o in outcomes if o.problem)
+    if log:
+        _log(log, outcomes)
+    if alert and wrong:
+        _tell(lambda: alerts.alert(alert, wrong))
+    if ping:
+        _tell(lambda: alerts.ping(ping, "failure" if wrong else "success", wrong))
     return worst(outcomes)
+
+
+def _tell(call: Callable[[], None]) -> None:
+    """Tell somebody; that it did not work is said, and changes nothing else."""
+    from harvester.alerts import NotTold
+
+    try:
+        call()
+    except NotTold as error:
+        complain(str(error))
+
+
+def _log(file: Path, outcomes: Sequence[Outcome]) -> None:
+    at = datetime.now(UTC).isoformat()
+    lines = []
+    for outcome in outcomes:
+        told = {"at": at, "source": outcome.source, "exit": int(outcome.exit)}
+        told |= {"problem": outcome.problem}
+        if outcome.report:
+            report = outcome.report
+            told |= {"run_id": report.run.run_id, "pages": len(report.course.pages)}
+            told |= {**asdict(report.counts), "rows": report.rows}
+        lines.append(json.dumps(told, ensure_ascii=False) + "\n")
+    try:
+        with file.open("a", encoding="utf-8") as log:
+            log.writelines(lines)
+    except OSError as error:
+        complain(f"--log {file}: {error.strerror}")
 
 
 def replay(

@@ -1,0 +1,94 @@
+"""How each source fares, from the ledgers of its runs.  Nothing is fetched."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from harvester.paging import StopReason
+from pipelines import ledger
+from pipelines.dataset import Dataset
+from pipelines.table import DatasetError
+
+_DURATION: Final = re.compile(r"(\d{1,6})([mhd])")
+_UNITS: Final = {"m": "minutes", "h": "hours", "d": "days"}
+_LOOKED_AT: Final = 500  # runs back, for the last good one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """A source's last live run, and the end of its last good one; ``problem`` is one line.
+
+    ``entries`` counts what the run read, ``new`` what of it was new, ``rows`` what is stored.
+    """
+
+    source: str
+    run_id: str | None = None
+    finished: datetime | None = None
+    last_good: datetime | None = None
+    pages: int = 0
+    entries: int = 0
+    new: int = 0
+    rows: int = 0
+    problem: str | None = None
+
+
+def statuses(
+    dataset: Dataset, sources: Iterable[str], now: datetime, max_age: timedelta | None = None
+) -> list[Status]:
+    """One status a source; one without a good run for ``max_age`` has a problem."""
+    return [_status(dataset, source, now, max_age) for source in sources]
+
+
+def duration(text: str) -> timedelta:
+    """30m, 2h, 1d.  Raises ``ValueError``."""
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is no duration; write it as 30m, 2h or 1d")
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+def _status(dataset: Dataset, source: str, now: datetime, max_age: timedelta | None) -> Status:
+    last: dict[str, Any] | None = None
+    good: datetime | None = None
+    try:
+        for run_id in reversed(ledger.run_ids(dataset, source)[-_LOOKED_AT:]):
+            told = ledger.read(dataset.ledger_file(run_id))
+            if told["mode"] == "replay":
+                continue
+            last = last or told
+            if _trouble(told) is None:
+                good = datetime.fromisoformat(told["finished"])
+                break
+    except DatasetError as error:
+        return Status(source=source, problem=str(error))
+    problem = _trouble(last) if last else None
+    if problem is None and max_age is not None and (good is None or now - good > max_age):
+        since = f"since {good.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if good else "ever"
+        problem = f"no good run {since}"
+    if last is None:
+        return Status(source=source, problem=problem)
+    return Status(
+        source=source,
+        run_id=last["run_id"],
+        finished=datetime.fromisoformat(last["finished"]),
+        last_good=good,
+        pages=len(last["course"]["pages"]),
+        entries=last["counts"]["entries"],
+        new=last["counts"]["new"],
+        rows=last["rows"],
+        problem=problem,
+    )
+
+
+def _trouble(told: dict[str, Any]) -> str | None:
+    """What went wrong in a run, in one line; ``None`` if nothing did."""
+    for failure in told["course"]["failures"]:
+        return f"{failure['url']}: {failure['reason']}"
+    for stop in told["course"]["stops"]:
+        if stop["reason"] in (StopReason.INTERRUPTED.value, StopReason.FAILED.value):
+            return f"{stop['start_url']}: {stop['reason']}"
+    return None

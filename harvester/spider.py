@@ -31,6 +31,7 @@ from harvester.page import Page
 from harvester.paging import Chain, Follow, StopReason
 from harvester.parsers.listing import Listing, read
 from harvester.parsers.pattern import ListingPattern
+from harvester.parsers.standin import stands_in
 from harvester.politeness import ComeBackLater
 from pipelines.entry import Batch, Entry, Sighting
 from pipelines.identity import canonical_url, host_of
@@ -198,9 +199,8 @@ class ListingSpider(scrapy.Spider):
         # No listing that people keep is empty: it has changed, or this is another page in its place.
         failure = None
         if not listing.entries:
-            failure = Failure(
-                url=page.url, reason="no entries: " + "; ".join(listing.evidence.reasons)
-            )
+            reasons = filter(None, (stands_in(page), *listing.evidence.reasons))
+            failure = Failure(url=page.url, reason="no entries: " + "; ".join(reasons))
         return Look(listing, sightings, seen, failure)
 
     async def start(self) -> AsyncIterator[Any]:

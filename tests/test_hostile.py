@@ -85,6 +85,11 @@ def reply(body: bytes | str, status: str = "200 OK", headers: str = HTML) -> byt
     return head.encode() + body
 
 
+def page(body: str) -> bytes:
+    """A page that is no listing, as long as pages are."""
+    return reply(f"<!DOCTYPE html><html><body>{body}<!-- {'x' * 600} --></body></html>")
+
+
 def to(address: str) -> bytes:
     return reply(b"", "302 Found", f"Location: {address}\r\n")
 
@@ -143,7 +148,15 @@ def endless(connection: socket.socket) -> None:
 
 
 ANSWERS: dict[str, tuple[bytes | Callable[[socket.socket], None], int, str]] = {
-    "eleven bytes": (reply(b"hello world"), 69, "no entries"),
+    "eleven bytes": (reply(b"hello world"), 69, "no entries: the answer is nearly empty (11 bytes)"),
+    "a login": (page("<form><input name=u><input type=password></form>"), 69, "asks for a login"),
+    "a challenge": (page("<div class=g-recaptcha></div>Please wait"), 69, "challenge for robots"),
+    "a question": (page("<h1>One moment</h1>Verify you are human to go on."), 69, "challenge for robots"),
+    "a wall": (page("<div id=consent-layer><button>Accept all</button></div>"), 69, "asks for consent"),
+    "a soft 404": (page("<h1>Page not found</h1><p>Try the search."), 69, "no such page"),
+    "a hard 404 in Russian": (page("<h1>Страница не найдена</h1>"), 69, "no such page"),
+    "repairs": (page("<title>Scheduled maintenance</title>Back soon."), 69, "the site is down"),
+    "scripts only": (page("<div id=app></div><script src=a></script><script src=b></script>"), 69, "made by scripts"),
     "nothing": (reply(b""), 69, "no entries"),
     "no HTTP": (b"what?\r\n\r\n", 69, ""),
     "reset": (lambda connection: None, 69, ""),

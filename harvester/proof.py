@@ -151,9 +151,11 @@ def _version(
         yield fetched(dataset, found.path.with_name(first.file))
         name = f"version {version.revision}: {first.file}"
     told, digest = answer.original.payload_digest, payload_digest(answer.body)
-    holds = told == digest if told.startswith("sha1:") else None
+    coded = "transfer-encoding" in dict(answer.headers)  # then it is of the body as it was sent
+    holds = told == digest if told.startswith("sha1:") and not coded else None
     text = f"the body at byte {answer.original.offset} has the digest {digest}"
-    yield Link(holds, f"{name}: {text}{'' if holds else f', not {told or None}'}")
+    other = f"; its record says {told or 'nothing of it'}" if not holds else ""
+    yield Link(holds, f"{name}: {text}{other}")
     when = f"{answer.fetched_at:%Y-%m-%d %H:%M:%S} UTC"
     yield Link(True, f"{name}: {answer.url} answered it on {when}")
     if reader is not None:

@@ -563,6 +563,57 @@ def test_what_wget_archived_is_read(run, three_pages, tmp_path) -> None:
         }, output
 
 
+def test_damage_in_files_of_others_is_named_and_the_rest_is_read(run, tmp_path) -> None:
+    pages = {f"{AmnestyOrg.start_urls[0]}&page={n}": a_page(n, last=9) for n in (1, 2, 3)}
+    path = tmp_path / "x.warc"
+    foreign(path, pages, "warcio", datetime(2015, 3, 4, tzinfo=UTC))
+    whole = path.read_bytes()
+    at = whole.rindex(b"WARC/1.0", 0, whole.index(b"page=2"))
+    for name, content, rows, code in (
+        ("zeros", whole[:at] + b"\0" * 99 + whole[at:], 9, 65),
+        ("torn", whole[: at + 900], 3, 65),
+        ("length", whole[:at] + re.sub(rb"Content-Length: \d+", b"Content-Length: 7", whole[at:], count=1), 6, 65),
+        ("huge", whole[:at] + re.sub(rb"Content-Length: \d+", b"Content-Length: 999999999999", whole[at:], count=1), 6, 65),
+        ("lf", gzip.compress(whole.replace(b"\r\n", b"\n")), 0, 65),
+        ("one", gzip.compress(whole), 9, 0),
+        ("future", whole.replace(b"2015-03-04", b"2099-03-04"), 0, 65),
+        ("day", whole.replace(b"2015-03-04T00:00:00Z", b"2015-03-04"), 9, 0),
+        ("empty", b"", 0, 65),
+    ):  # fmt: skip
+        packed = content.startswith(gzip.compress(b"")[:2])
+        file = tmp_path / f"{name}.warc{'.gz' if packed else ''}"
+        file.write_bytes(content)
+        output = tmp_path / name
+        done = run("harvester", "replay", "amnesty_org", "--warc", file, "--output", output)
+        assert done.code == code, (name, done.err)
+        assert "Traceback" not in done.err
+        if code:
+            assert file.name in done.err
+        stored = Dataset(output).records("amnesty_org")
+        assert len(stored) == rows, (name, done.err)
+        for row in stored[:1]:
+            done = run("harvester", "archive", "prove", row.entry_id, "--output", output)
+            assert (done.code, done.err) == (0, ""), name
+            assert "the page says" in done.out
+
+
+def test_years_in_one_foreign_file_are_runs_of_their_own(run, tmp_path) -> None:
+    url = AmnestyOrg.start_urls[0]
+    files = []
+    for year, teaser in ((2020, "Edited"), (2012, "First")):
+        files.append(tmp_path / f"{year}.warc")
+        page = listing(article("One", "/1", "July 1, 2011", teaser))
+        foreign(files[-1], {url: page}, "fastwarc", datetime(year, 3, 4, tzinfo=UTC))
+    both = tmp_path / "both.warc"
+    both.write_bytes(b"".join(path.read_bytes() for path in files))
+    for _ in range(2):
+        order = ("replay", "amnesty_org", "--warc", both, both, "--output", tmp_path / "o")
+        assert run("harvester", *order).code == 0
+        [row] = Dataset(tmp_path / "o").records("amnesty_org")
+        assert (row.teaser, row.revision, row.repeats) == ("Edited", 2, 1)
+        assert (row.first_seen.year, row.last_seen.year) == (2012, 2020)
+
+
 def test_records_that_are_none_never_stop_a_replay(run, tmp_path) -> None:
     path = tmp_path / "odd.warc"
     odd = [

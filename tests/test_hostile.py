@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-import os
+import re
 import socket
 import subprocess
 import sys
@@ -102,25 +102,29 @@ class Ended:
     memory: int
 
 
+# What counts is the largest size of the process itself; that of its parent would be part of rusage.
+COMMAND = """
+import atexit, pathlib, sys
+told = pathlib.Path(sys.argv.pop(1))
+atexit.register(lambda: told.write_text(pathlib.Path("/proc/self/status").read_text()))
+from harvester.cli import main
+main(sys.argv[1:])
+"""
+
+
 def run(output: Path, *urls: str) -> Ended:
     """A crawl of its own process; how it ended, how long it took, and its largest size in KiB."""
-    order = [
-        "from harvester.cli import main; import sys; main(sys.argv[1:])",
-        "crawl",
-        "amnesty_org",
-    ]
+    order = ["crawl", "amnesty_org", "--output", str(output)]
     order += [x for url in urls for x in ("--start-url", url)]
+    status = output.with_suffix(".status")
     begun = time.monotonic()
-    with output.with_suffix(".err").open("w+") as err:
-        process = subprocess.Popen(
-            [sys.executable, "-c", *order, "--output", str(output)],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=err,
-        )  # fmt: skip
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        err.seek(0)
-        said = err.read()
-    return Ended(process.returncode, said, time.monotonic() - begun, usage.ru_maxrss)
+    done = subprocess.run(
+        [sys.executable, "-c", COMMAND, status, *order],
+        capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    seconds = time.monotonic() - begun
+    [memory] = re.findall(r"VmHWM:\s+(\d+) kB", status.read_text())
+    return Ended(done.returncode, done.stderr, seconds, int(memory))
 
 
 def good(hostile: Hostile) -> str:

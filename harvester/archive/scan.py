@@ -26,6 +26,7 @@ _GZIP_MEMBER: Final = b"\x1f\x8b\x08"
 _PLAIN: Final = b"WARC/1."
 _LONGEST_HEAD: Final = 1 << 16
 _CHUNK: Final = 1 << 16
+_MOST: Final = 256 << 20  # bytes of a torn member that are looked at
 _LENGTH: Final = re.compile(rb"\ncontent-length[ \t]*:[ \t]*(\d{1,15})[ \t]*\r?\n", re.IGNORECASE)
 _HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
 _VERIFIED: Final = ("sha1:", "sha256:")
@@ -97,9 +98,11 @@ def _packed(path: Path, file: io.BufferedReader, content: mmap.mmap) -> Iterator
         reason = "this is no WARC record"
         try:
             for record in ArchiveIterator(file, parse_http=False):
-                if record.stream_pos >= torn:
+                at = record.stream_pos
+                if last is None or content[at : at + 3] == _GZIP_MEMBER:
+                    last = at  # else it is one more of the same member
+                if torn <= last < len(content):
                     break
-                last = record.stream_pos
                 damaged = False
                 found = Scanned(record, last)
                 if found.kind and record.record_id:
@@ -108,7 +111,7 @@ def _packed(path: Path, file: io.BufferedReader, content: mmap.mmap) -> Iterator
                     yield Damage(path, last, "a header that cannot be read")
         except (OSError, KeyError, ValueError) as error:
             reason = str(error)
-        at = start if last is None else _member_end(content, last)
+        at = start if last is None else torn if last >= torn else _member_end(content, last)
         if at >= torn:
             break
         if not damaged:
@@ -116,7 +119,22 @@ def _packed(path: Path, file: io.BufferedReader, content: mmap.mmap) -> Iterator
         damaged = True
         start = content.find(_GZIP_MEMBER, at + 1 if content[at : at + 3] == _GZIP_MEMBER else at)
     if torn < len(content):
+        yield from (Scanned(record, torn) for record in _of_torn_member(content, torn))
         yield Damage(path, torn, "the file ends in the middle of a record")
+
+
+def _of_torn_member(content: mmap.mmap, start: int) -> list[WarcRecord]:
+    """The whole records in a gzip member without an end, where a member holds many."""
+    data = zlib.decompressobj(wbits=31).decompress(content[start:], _MOST)
+    found, at = [], 0
+    while at < len(data):
+        end, _ = _extent(data, at)
+        record = _record_of(data[at:end]) if end is not None else None
+        if record is None or end is None:
+            break
+        found.append(record)
+        at = end
+    return found if len(found) > 1 else []
 
 
 def _torn_tail(content: mmap.mmap) -> int:
@@ -169,23 +187,26 @@ def _plain(path: Path, content: mmap.mmap) -> Iterator[Scanned | Damage]:
     at = 0
     while at < len(content):
         end, reason = _extent(content, at)
-        record = None
-        if end is not None:
-            with suppress(OSError, KeyError, ValueError, StopIteration):
-                whole = io.BytesIO(content[at:end])
-                record = next(iter(ArchiveIterator(whole, parse_http=False)))
-            reason = "a header that cannot be read"
-        if record is not None and record.record_id:
+        record = _record_of(content[at:end]) if end is not None else None
+        if record is not None:
             yield Scanned(record, at)
         else:
-            yield Damage(path, at, reason)
+            yield Damage(path, at, reason or "a header that cannot be read")
         if end is None:
             following = content.find(_PLAIN, at + 1)
             end = following if following >= 0 else len(content)
         at = end
 
 
-def _extent(content: mmap.mmap, start: int) -> tuple[int | None, str]:
+def _record_of(data: bytes) -> WarcRecord | None:
+    """The one record that some bytes are."""
+    with suppress(OSError, KeyError, ValueError, StopIteration):
+        record = next(iter(ArchiveIterator(io.BytesIO(data), parse_http=False)))
+        return record if record.record_id else None
+    return None
+
+
+def _extent(content: mmap.mmap | bytes, start: int) -> tuple[int | None, str]:
     """Where the record that begins at a byte ends; ``None`` and the reason where none does."""
     if content[start : start + len(_PLAIN)] != _PLAIN:
         return None, "no WARC record begins here"

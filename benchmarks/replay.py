@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import tempfile
 import time
@@ -21,13 +22,13 @@ from fastwarc.warc import ArchiveIterator
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.site import page
-from harvester.archive.reader import Originals, read_archive
+from harvester.archive.reader import read_archive
 from harvester.archive.words import Exchange
 from harvester.archive.writer import ArchiveWriter
 from harvester.crawl import project_settings
 from harvester.page import Page
 from harvester.parsers.pattern import ListingPattern
-from harvester.replay import archived_runs, read_archived_run
+from harvester.replay import Reading, archived_runs, read_archived_run
 from harvester.spider import Evidence, ListingSpider
 from pipelines.dataset import Dataset
 from pipelines.run import Run, Scope
@@ -90,13 +91,13 @@ def read(pages: int) -> None:
     for number in range(pages):
         url, at = f"https://example.org/page/{number}", START + timedelta(seconds=number)
         seen = Page(url, bodies[number % DISTINCT], 200, {"content-type": "text/html"}, at)
-        spider.look(seen, Evidence("r", "f", "i", at), Scope())
+        spider.look(seen, Evidence("r", "f", "i", at, at), Scope())
 
 
 def replay(root: Path, path: Path) -> None:
     dataset, spider, settings = Dataset(root), News(), project_settings(None)
-    for archived in archived_runs([path], "news"):
-        read_archived_run(dataset, spider, settings, archived, Originals())
+    for archived in archived_runs([path], spider):
+        read_archived_run(dataset, spider, settings, archived, Reading())
 
 
 def timed(work: Callable[[], None]) -> float:
@@ -106,6 +107,7 @@ def timed(work: Callable[[], None]) -> float:
 
 
 def main(pages: int = 2_000, rounds: int = 5) -> None:
+    gc.set_threshold(50_000, 20, 50)  # as ``harvester replay`` does
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         path = archive(root, pages)

@@ -359,11 +359,12 @@ def _page(answer: Answer, decoder: HttpCompressionMiddleware) -> Page:
 def _decoded(
     url: str, headers: Iterable[Pair], body: bytes, decoder: HttpCompressionMiddleware
 ) -> bytes:
-    told = Headers()
-    for name, value in headers:
-        told.appendlist(name, value)
-    if "Content-Encoding" not in told:
+    pairs = list(headers)
+    if all(name.lower() != "content-encoding" for name, _ in pairs):
         return body
+    told = Headers()
+    for name, value in pairs:
+        told.appendlist(name, value)
     plain = decoder.process_response(Request(url), Response(url, headers=told, body=body))
     assert isinstance(plain, Response)
     return plain.body

@@ -12,7 +12,7 @@ help:
 	@echo "make test     install what the tests need and run them"
 	@echo "make install  the private environment with the harvester command: $(BIN)/harvester"
 	@echo "make lint     formatting, rules, types"
-	@echo "make bench    what a crawl, a merge and finding near-duplicates cost, beside baselines"
+	@echo "make bench    what a crawl, a merge, near-duplicates and a replay cost, beside baselines"
 	@echo "make check    lint and test: what CI runs"
 	@echo "make lock     resolve the dependencies anew into requirements*.lock"
 	@echo "make clean    remove the data set in output/ and what tools left behind"
@@ -50,6 +50,7 @@ bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/crawl.py
 	$(BIN)/python benchmarks/merge.py
 	$(BIN)/python benchmarks/stories.py
+	$(BIN)/python benchmarks/replay.py
 
 check: lint test
 

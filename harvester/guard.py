@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import socket
 import unicodedata
-from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any, Final, Self
 from urllib.parse import SplitResult, urlsplit
@@ -22,6 +21,8 @@ from scrapy.utils.defer import maybe_deferred_to_future
 _NAT64: Final = ip_network("64:ff9b::/96")
 _PORTS: Final = {"http": 80, "https": 443}
 
+Place = tuple[str, int | None]  # host and port
+
 
 class Refused(IgnoreRequest):
     """A request that must not be made; the message says why."""
@@ -32,6 +33,7 @@ class Guard:
 
     def __init__(self, crawler: Crawler) -> None:
         self._crawler = crawler
+        self._typed: frozenset[Place] | None = None
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
@@ -42,8 +44,9 @@ class Guard:
         parts = urlsplit(request.url)
         if parts.scheme not in _PORTS:
             raise Refused(f"refused: {parts.scheme} is neither http nor https")
-        typed = typed_by_operator(self._crawler.spider)
-        if not typed or _is_typed(parts, typed):
+        if self._typed is None:
+            self._typed = typed_by_operator(self._crawler.spider)
+        if not self._typed or _is_typed(parts, self._typed):
             return
         host = _host(parts)
         found = literal(host)
@@ -67,15 +70,15 @@ class Guard:
             return []
 
 
-def typed_by_operator(spider: Any) -> list[SplitResult]:
-    """The addresses that a person gave: on the command line, or in the source's file."""
+def typed_by_operator(spider: Any) -> frozenset[Place]:
+    """The hosts and ports that a person gave: on the command line, or in the source's file."""
     scope = getattr(spider, "scope", None)
-    urls = [
+    urls = {
         *getattr(spider, "start_urls", ()),
         *getattr(type(spider), "start_urls", ()),
         *getattr(scope, "start_urls", ()),
-    ]
-    return [urlsplit(url) for url in urls]
+    }
+    return frozenset((_host(parts), _port(parts)) for parts in map(urlsplit, urls))
 
 
 def literal(host: str) -> IPv4Address | IPv6Address | None:
@@ -105,10 +108,12 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
     return address.is_global and not address.is_multicast
 
 
-def _is_typed(parts: SplitResult, typed: Iterable[SplitResult]) -> bool:
+def _is_typed(parts: SplitResult, typed: frozenset[Place]) -> bool:
     """Whether the operator typed this host, with this port or a usual one."""
     host, port = _host(parts), _port(parts)
-    return any(host == _host(each) and port in (_port(each), *_PORTS.values()) for each in typed)
+    if port in _PORTS.values():
+        return any(host == name for name, _ in typed)
+    return (host, port) in typed
 
 
 def _host(parts: SplitResult) -> str:

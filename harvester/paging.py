@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from enum import StrEnum
-from itertools import pairwise
 from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
@@ -101,15 +100,16 @@ class Chain:
     urls: set[str] = field(default_factory=set)
     marks: set[Mark] = field(default_factory=set)
     digests: set[bytes] = field(default_factory=set)
-    days: list[datetime] = field(default_factory=list)
+    last_day: datetime | None = None
+    pairs: int = 0
+    pairs_in_order: int = 0
     without_news: int = 0
     past_window: int = 0
 
     @property
     def is_ordered(self) -> bool:
         """Whether dates go back in time, a few pinned entries aside."""
-        pairs = list(pairwise(self.days))
-        return len(pairs) >= _BLOCK and sum(a >= b for a, b in pairs) >= _IN_ORDER * len(pairs)
+        return self.pairs >= _BLOCK and self.pairs_in_order >= _IN_ORDER * self.pairs
 
     def saw(self, page: Seen, scope: Scope) -> None:
         """Remember a page that was read, and how many like it came in a row."""
@@ -121,7 +121,11 @@ class Chain:
         else:
             self.without_news = 0
         self.past_window = self.past_window + 1 if _is_past(page.entries, scope) else 0
-        self.days += [entry.published for entry in page.entries if entry.published]
+        for day in filter(None, (entry.published for entry in page.entries)):
+            if self.last_day is not None:
+                self.pairs += 1
+                self.pairs_in_order += self.last_day >= day
+            self.last_day = day
         self.pages += 1
         self.urls.add(page.url)
         self.digests.add(page.digest)

@@ -37,10 +37,10 @@ from harvester.page import Page
 from harvester.recorder import about, pairs
 from harvester.replay import decoded, recover, replay
 from harvester.spider import ListingSpider
-from pipelines.dataset import Dataset
+from pipelines.dataset import Dataset, run_of
 from pipelines.identity import host_of
 from pipelines.ledger import Failure
-from pipelines.run import Run, Scope, next_run_id
+from pipelines.run import Run, Scope, in_window, next_run_id
 
 _REDIRECTS: Final = [301, 302, 303, 307, 308]
 _MOST_HOPS: Final = 5
@@ -70,8 +70,7 @@ class Task:
 
     def wants(self, at: datetime) -> bool:
         """Whether a moment lies in the window of days."""
-        day = at.date()
-        return not ((self.since and day < self.since) or (self.until and day > self.until))
+        return in_window(at.date(), self.since, self.until)
 
 
 def backfill(
@@ -113,7 +112,7 @@ class _Store:
             "description": "captures taken from a web archive, which WARC-Source-URI names",
         }
         files = dataset.archive_files(spider.name)
-        self._taken = {path.name.partition(".")[0] for path in files}
+        self._taken = set(map(run_of, files))
         self._known = {
             (line.url, line.at.replace(microsecond=0)) for path in files for line in lines_of(path)
         }

@@ -14,6 +14,8 @@ from datetime import UTC, date, datetime
 from typing import Any, Final
 from urllib.parse import parse_qs, quote, urlsplit
 
+from pipelines.run import in_window
+
 _TIME: Final = "%Y%m%d%H%M%S"
 _MEMENTO: Final = re.compile(r"<([^<>]+)>((?:\s*;\s*[\w-]+\s*=\s*(?:\"[^\"]*\"|[^\s,;]+))*)")
 _FIELD: Final = re.compile(r"([\w-]+)\s*=\s*(?:\"([^\"]*)\"|([^\s,;]+))")
@@ -84,7 +86,7 @@ def worth_fetching(
     """The captures of a window of days, the first of those that hold the same in a row."""
     last = None
     for capture in found:
-        if (since and capture.at.date() < since) or (until and capture.at.date() > until):
+        if not in_window(capture.at.date(), since, until):
             continue
         if capture.digest and capture.digest == last:
             continue

@@ -214,7 +214,9 @@ def _is_past(entries: Sequence[Entry], scope: Scope) -> bool:
 def _is_calendar(page: Seen) -> bool:
     """Whether all that a page lists is announced for a far day."""
     days = [entry.published.date() for entry in page.entries if entry.published]
-    return bool(days and page.fetched_on) and min(days) > (page.fetched_on or days[0]) + _AHEAD
+    if not days or page.fetched_on is None:
+        return False
+    return min(days) > page.fetched_on + _AHEAD
 
 
 def _leaves(next_url: str, start_url: str) -> bool:

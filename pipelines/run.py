@@ -59,6 +59,11 @@ class Run:
     mode: Mode = "crawl"
 
 
+def in_window(day: date, since: date | None, until: date | None) -> bool:
+    """Whether a day lies in a window, both ends included; an end may be open."""
+    return not ((since and day < since) or (until and day > until))
+
+
 def next_run_id(source: str, now: datetime, taken: Iterable[str]) -> str:
     """A run id for ``now``, or one second after the latest of ``taken`` where that is later."""
     stamp = now.astimezone(UTC).replace(microsecond=0)

@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Final
 
 from harvester.archive import index
-from harvester.archive.reader import indexed, lines_of
+from harvester.archive.reader import archives_in, indexed, lines_of
+from harvester.archive.scan import GZIP_MEMBER, begins_record
 from harvester.archive.words import IDENTICAL, UNCHANGED, Damage
 
-_GZIP: Final = b"\x1f\x8b\x08"
 _BLANK: Final = b"\r\n\r\n"
 _CHUNK: Final = 1 << 16
 _LARGEST: Final = 1 << 30  # bytes of one record that are held in memory
@@ -137,7 +137,7 @@ def _file(path: Path, seen: Inspected) -> Iterator[Damage]:
     here: dict[str, _Kept] = {}
     ours, before = False, None
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        packed = content[:2] == _GZIP[:2]
+        packed = content[:2] == GZIP_MEMBER[:2]
         if path.suffix == ".gz" and not packed:
             yield Damage(path, 0, "the name says gzip, and it is not")
         for number, record in enumerate(_records(content, packed)):
@@ -190,7 +190,7 @@ def _records(content: mmap.mmap, packed: bool) -> Iterator[_Record | tuple[int, 
 
 def _member(content: mmap.mmap, start: int) -> tuple[bytes, int]:
     """What a gzip member holds, and where it ends."""
-    if content[start : start + 3] != _GZIP:
+    if content[start : start + 3] != GZIP_MEMBER:
         raise _Fault("no gzip member begins here")
     unpack = zlib.decompressobj(wbits=31)
     parts, size, at = [], 0, start
@@ -211,15 +211,9 @@ def _member(content: mmap.mmap, start: int) -> tuple[bytes, int]:
 
 def _next(content: mmap.mmap, start: int, packed: bool) -> int:
     """Where the next record may begin after damage."""
-    at = content.find(_GZIP if packed else b"WARC/1.", start)
-    while packed and at >= 0:
-        with_head = zlib.decompressobj(wbits=31)
-        try:  # the same three bytes may stand in the middle of a member
-            if with_head.decompress(content[at : at + 512], 5) == b"WARC/":
-                break
-        except zlib.error:
-            pass
-        at = content.find(_GZIP, at + 1)
+    at = content.find(GZIP_MEMBER if packed else b"WARC/1.", start)
+    while packed and at >= 0 and not begins_record(content, at):
+        at = content.find(GZIP_MEMBER, at + 1)
     return at if at >= 0 else len(content)
 
 
@@ -275,16 +269,15 @@ def _problems(record: _Record, seen: Mapping[str, Seen]) -> Iterator[str]:
         yield f"the id {record.id} is that of an earlier record"
     if record.block and not record.get("Content-Type"):
         yield "Content-Type is missing"
-    if (
-        record.kind != "revisit" or record.version != "WARC/1.0"
-    ):  # wget's are of what they leave out
+    # The digests of wget's revisits are of what they leave out.
+    if record.kind != "revisit" or record.version != "WARC/1.0":
         yield from _digest(record, "WARC-Block-Digest", record.block)
     if record.kind in ("response", "request") and "application/http" in record.get("Content-Type"):
         yield from _http(record)
     elif record.kind == "resource":
         yield from _digest(record, "WARC-Payload-Digest", record.block)
     elif record.kind == "revisit":
-        yield from _revisit(record, seen)
+        yield from _revisit(record)
 
 
 def _form(record: _Record) -> Iterator[str]:
@@ -363,7 +356,7 @@ def _http(record: _Record) -> Iterator[str]:
         yield f"the body has {len(body)} bytes, its header says {int(length)}"
 
 
-def _revisit(record: _Record, seen: Mapping[str, Seen]) -> Iterator[str]:
+def _revisit(record: _Record) -> Iterator[str]:
     profile = record.get("WARC-Profile")
     if not profile:
         yield "WARC-Profile is missing"
@@ -401,12 +394,11 @@ def _repeat(record: _Record, seen: Mapping[str, Seen], path: Path, ours: bool) -
 
 def _beside(path: Path, record_id: str) -> Seen | None:
     """A record of another file in the folder, as far as that file's index tells."""
-    for other in sorted(path.parent.glob("*.warc*")):
-        if other != path and other.name.endswith((".warc", ".warc.gz")):
-            for line in lines_of(other):
-                if line.record_id == record_id:
-                    kind = "revisit" if line.mime == index.REVISIT else "response"
-                    return Seen(kind, line.url, "", line.digest)
+    for other in archives_in(path.parent):
+        for line in lines_of(other) if other != path else ():
+            if line.record_id == record_id:
+                kind = "revisit" if line.mime == index.REVISIT else "response"
+                return Seen(kind, line.url, "", line.digest)
     return None
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter, OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import fields, replace
 from datetime import date, datetime
@@ -104,12 +104,11 @@ class Originals:
         """The answers in the archive files of a folder, by their ids, and by digest and address."""
         if folder not in self._beside:
             found: dict[str, Place] = {}
-            for path in sorted(folder.glob("*.warc*")):
-                if path.name.endswith((".warc", ARCHIVE_SUFFIX)):
-                    for line in lines_of(path):
-                        if line.mime != REVISIT:
-                            found[line.record_id] = (path, line.offset)
-                            found.setdefault(f"{line.digest} {line.url}", (path, line.offset))
+            for path in archives_in(folder):
+                for line in lines_of(path):
+                    if line.mime != REVISIT:
+                        found[line.record_id] = (path, line.offset)
+                        found.setdefault(f"{line.digest} {line.url}", (path, line.offset))
             self._beside[folder] = found
         return self._beside[folder]
 
@@ -141,6 +140,12 @@ def read_archive(
             yield _answer(found, path, marked, originals)
 
 
+def archives_in(folder: Path) -> list[Path]:
+    """The archive files in a folder, whoever wrote them."""
+    found = sorted(folder.glob("*.warc*"))
+    return [path for path in found if path.name.endswith((".warc", ARCHIVE_SUFFIX))]
+
+
 def lines_of(path: Path, *, keep: bool = False) -> list[Line]:
     """The index lines of an archive file: from the index beside it, or from the file itself.
 
@@ -149,10 +154,11 @@ def lines_of(path: Path, *, keep: bool = False) -> list[Line]:
     try:
         return index.parse(index.index_of(path).read_bytes())
     except (OSError, ValueError):
+        lines = list(indexed(path))
         if keep:
             with suppress(OSError):
-                make_index(path)
-        return list(indexed(path))
+                _write_index(path, lines)
+        return lines
 
 
 def indexed(path: Path) -> Iterator[Line]:
@@ -170,9 +176,13 @@ def indexed(path: Path) -> Iterator[Line]:
 
 def make_index(path: Path) -> None:
     """Write the index of an archive file anew."""
+    _write_index(path, indexed(path))
+
+
+def _write_index(path: Path, lines: Iterable[Line]) -> None:
     place = index.index_of(path)
     draft = place.with_name(f".{place.name}.draft")
-    draft.write_bytes(index.as_bytes(indexed(path)))
+    draft.write_bytes(index.as_bytes(lines))
     draft.replace(place)
 
 

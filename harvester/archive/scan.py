@@ -22,7 +22,7 @@ from fastwarc.warc import ArchiveIterator, WarcRecord
 
 from harvester.archive.words import Damage
 
-_GZIP_MEMBER: Final = b"\x1f\x8b\x08"
+GZIP_MEMBER: Final = b"\x1f\x8b\x08"
 _PLAIN: Final = b"WARC/1."
 _LONGEST_HEAD: Final = 1 << 16
 _CHUNK: Final = 1 << 16
@@ -99,7 +99,7 @@ def _packed(path: Path, file: io.BufferedReader, content: mmap.mmap) -> Iterator
         try:
             for record in ArchiveIterator(file, parse_http=False):
                 at = record.stream_pos
-                if last is None or content[at : at + 3] == _GZIP_MEMBER:
+                if last is None or content[at : at + 3] == GZIP_MEMBER:
                     last = at  # else it is one more of the same member
                 if torn <= last < len(content):
                     break
@@ -117,7 +117,7 @@ def _packed(path: Path, file: io.BufferedReader, content: mmap.mmap) -> Iterator
         if not damaged:
             yield Damage(path, at, reason)
         damaged = True
-        start = content.find(_GZIP_MEMBER, at + 1 if content[at : at + 3] == _GZIP_MEMBER else at)
+        start = content.find(GZIP_MEMBER, at + 1 if content[at : at + 3] == GZIP_MEMBER else at)
     if torn < len(content):
         yield from (Scanned(record, torn) for record in _of_torn_member(content, torn))
         yield Damage(path, torn, "the file ends in the middle of a record")
@@ -139,47 +139,47 @@ def _of_torn_member(content: mmap.mmap, start: int) -> list[WarcRecord]:
 
 def _torn_tail(content: mmap.mmap) -> int:
     """Where the last gzip member begins, if it has no end; else the end of the file."""
-    at = content.rfind(_GZIP_MEMBER)
-    while at >= 0:
-        head = zlib.decompressobj(wbits=31)
-        try:  # the same three bytes may stand in the middle of a member
-            begun = head.decompress(content[at : at + 4096], len(_PLAIN))
-        except zlib.error:
-            begun = b"?"
-        if _PLAIN.startswith(begun):
-            return len(content) if _ends(content, at) else at
-        at = content.rfind(_GZIP_MEMBER, 0, at)
-    return len(content)
-
-
-def _ends(content: mmap.mmap, start: int) -> bool:
-    """Whether the gzip member that begins at a byte is there to its end."""
-    unpack = zlib.decompressobj(wbits=31)
+    at = content.rfind(GZIP_MEMBER)
+    while at >= 0 and not begins_record(content, at):
+        at = content.rfind(GZIP_MEMBER, 0, at)
+    if at < 0:
+        return len(content)
     try:
-        for position in range(start, len(content), _CHUNK):
-            unpack.decompress(content[position : position + _CHUNK])
-            if unpack.eof:
-                return True
+        return len(content) if _end_of_member(content, at) is not None else at
     except zlib.error:  # damaged, which its reader notices
-        return True
-    return False
+        return len(content)
+
+
+def begins_record(content: mmap.mmap, at: int) -> bool:
+    """Whether a gzip member with a record begins here; its first bytes may stand inside of one, too."""
+    try:
+        begun = zlib.decompressobj(wbits=31).decompress(content[at : at + 4096], len(_PLAIN))
+    except zlib.error:
+        return False
+    return _PLAIN.startswith(begun)
 
 
 def _member_end(content: mmap.mmap, start: int) -> int:
-    """Where the gzip member that begins at ``start`` ends."""
-    if content[start : start + 3] != _GZIP_MEMBER:
+    """Where the gzip member that begins at ``start`` ends, or the next begins where it is damaged."""
+    if content[start : start + 3] != GZIP_MEMBER:
         return len(content)
+    try:
+        end = _end_of_member(content, start)
+    except zlib.error:  # which its reader has noticed
+        following = content.find(GZIP_MEMBER, start + 1)
+        return following if following >= 0 else len(content)
+    return len(content) if end is None else end
+
+
+def _end_of_member(content: mmap.mmap, start: int) -> int | None:
+    """Where a gzip member ends; ``None`` where the file ends first.  Raises ``zlib.error``."""
     unpack = zlib.decompressobj(wbits=31)
-    position = start
-    while not unpack.eof and position < len(content):
+    for position in range(start, len(content), _CHUNK):
         chunk = content[position : position + _CHUNK]
-        position += len(chunk)
-        try:
-            unpack.decompress(chunk)
-        except zlib.error:  # damaged itself, which its reader has noticed
-            following = content.find(_GZIP_MEMBER, start + 1)
-            return following if following >= 0 else len(content)
-    return position - len(unpack.unused_data)
+        unpack.decompress(chunk)
+        if unpack.eof:
+            return position + len(chunk) - len(unpack.unused_data)
+    return None
 
 
 def _plain(path: Path, content: mmap.mmap) -> Iterator[Scanned | Damage]:

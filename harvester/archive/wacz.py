@@ -1,7 +1,7 @@
 """Archive files packed for a viewer (WACZ 1.1.1), and taken out again.
 
 The package is written here and not by py-wacz, whose dependencies outweigh it: the files as they are,
-our index, and the pages of the listing.  py-wacz's validator accepts it, ReplayWeb.page opens it.
+our index, and the pages of the listing, in the form that ReplayWeb.page reads and py-wacz validates.
 """
 
 from __future__ import annotations

@@ -121,7 +121,7 @@ def pack(
     from harvester.crawl import project_settings
     from pipelines.dataset import Dataset, run_of
     from pipelines.export import new_file
-    from pipelines.run import run_started
+    from pipelines.run import in_window, run_started
 
     dataset = Dataset(Path(project_settings(output)["HARVESTER_OUTPUT"]))
     window = window_of(since, until)
@@ -133,12 +133,7 @@ def pack(
     for source in dict.fromkeys(names or everyone):
         for path in dataset.archive_files(source, run or "*"):
             started = run_started(run_of(path))
-            day = started.date() if started else None
-            outside = day and (
-                (window["since"] and day < window["since"])
-                or (window["until"] and day > window["until"])
-            )
-            if not outside:
+            if started is None or in_window(started.date(), **window):
                 files.append(path)
     for path in list(files):  # a repeated answer is shown by the file that holds its body
         for name in {line.original[0] for line in lines_of(path) if line.original}:

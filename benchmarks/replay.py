@@ -28,8 +28,9 @@ from harvester.archive.writer import ArchiveWriter
 from harvester.crawl import project_settings
 from harvester.page import Page
 from harvester.parsers.pattern import ListingPattern
+from harvester.reading import Evidence, Reader
 from harvester.replay import Reading, archived_runs, read_archived_run
-from harvester.spider import Evidence, ListingSpider
+from harvester.spider import ListingSpider
 from pipelines.dataset import Dataset
 from pipelines.run import Run, Scope
 
@@ -91,13 +92,13 @@ def read(pages: int) -> None:
     for number in range(pages):
         url, at = f"https://example.org/page/{number}", START + timedelta(seconds=number)
         seen = Page(url, bodies[number % DISTINCT], 200, {"content-type": "text/html"}, at)
-        spider.look(seen, Evidence("r", "f", "i", at, at), Scope())
+        spider.look(seen, Evidence("r", "f", "i", at, at), Scope(), Reader(spider))
 
 
 def replay(root: Path, path: Path) -> None:
     dataset, spider, settings = Dataset(root), News(), project_settings(None)
     for archived in archived_runs([path], spider):
-        read_archived_run(dataset, spider, settings, archived, Reading())
+        read_archived_run(dataset, spider, settings, archived, Reading(reader=Reader(spider)))
 
 
 def timed(work: Callable[[], None]) -> float:

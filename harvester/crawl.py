@@ -24,7 +24,7 @@ from harvester.paging import StopReason
 from harvester.progress import Progress
 from harvester.spider import ListingSpider
 from pipelines.dataset import CannotCreate, Locked
-from pipelines.ledger import Failure, Fault
+from pipelines.ledger import Failure, Fault, held
 from pipelines.publish import Report
 from pipelines.table import DatasetError
 
@@ -151,9 +151,12 @@ def failed(name: str, error: BaseException) -> Outcome:
 
 def judge(name: str, report: Report, recovery: Sequence[Failure] = ()) -> Outcome:
     """The outcome of a run that was published, and of the recovery that it began with."""
-    failures = (*recovery, *report.course.failures)
+    failures = (*recovery, *report.course.failures, *held(report.course))
     if failures:
-        return Outcome(name, gravest(failures), _summary(failures, report), report)
+        problem = _summary(failures, report)
+        if report.course.is_held:
+            problem += f"; see `harvester sources --diff {name}`"
+        return Outcome(name, gravest(failures), problem, report)
     if any(stop.reason == StopReason.INTERRUPTED.value for stop in report.course.stops):
         return Outcome(name, Exit.TRY_LATER, "interrupted; what was fetched is stored", report)
     return Outcome(name, Exit.OK, None, report)

@@ -42,6 +42,7 @@ class StopReason(StrEnum):
     ELSEWHERE = "the next page is on another host"
     OTHER_LISTING = "the next page is one of another listing"
     CALENDAR = "all entries lie far in the future"
+    CHANGED = "the page is not what it was"
     NO_ENTRIES = "no entries were found on the page"
     FAILED = "a page could not be had or read"
     INTERRUPTED = "the run was interrupted"

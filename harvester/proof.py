@@ -21,8 +21,9 @@ from harvester.archive.reader import answer_at, indexed, lines_of
 from harvester.archive.wacz import unpacked
 from harvester.archive.words import Answer
 from harvester.archive.writer import payload_digest
+from harvester.reading import Evidence, Reader
 from harvester.replay import page_of, replay
-from harvester.spider import Evidence, ListingSpider
+from harvester.spider import ListingSpider
 from pipelines import ledger
 from pipelines.dataset import Dataset, run_of
 from pipelines.dedupe import Decision
@@ -194,7 +195,7 @@ def _is_said(
     """Whether today's reading of a page finds what a version says, as far as the page says anything."""
     page, at = page_of(answer, settings), answer.fetched_at
     evidence = Evidence("", "", "", at, answer.original.fetched_at)
-    shown = map(normalize, reader.look(page, evidence, Scope()).sightings)
+    shown = map(normalize, reader.look(page, evidence, Scope(), Reader(reader)).sightings)
     return any(isinstance(s, Sighting) and _same(s, version) for s in shown)
 
 

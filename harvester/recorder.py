@@ -24,7 +24,8 @@ from scrapy.settings import BaseSettings
 from harvester.archive.past import Past, validators
 from harvester.archive.words import NOT_MODIFIED, Answer, Exchange, Truncated
 from harvester.archive.writer import ArchiveWriter
-from harvester.spider import EVIDENCE, Evidence, ListingSpider, OutputError
+from harvester.reading import Evidence
+from harvester.spider import EVIDENCE, ListingSpider, OutputError
 from pipelines.dataset import Dataset
 
 _KNOWN: Final = "harvester_known"

@@ -12,19 +12,23 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Final, Self
 
 from scrapy import signals
 from scrapy.downloadermiddlewares.httpcompression import HttpCompressionMiddleware
+from scrapy.exceptions import IgnoreRequest
 from scrapy.http import Headers, Request, Response
 from scrapy.settings import BaseSettings
 from scrapy.signalmanager import SignalManager
 
 from harvester.archive.reader import (
     Originals,
+    answer_at,
     capture_run,
+    lines_of,
     make_index,
     read_archive,
     read_run,
@@ -33,11 +37,13 @@ from harvester.archive.reader import (
 from harvester.archive.words import Answer, Damage
 from harvester.page import Page
 from harvester.paging import same_listing
-from harvester.spider import Evidence, ListingSpider
+from harvester.reading import Evidence, Reader
+from harvester.spider import ListingSpider
 from pipelines import ledger
 from pipelines.dataset import Dataset, run_of
 from pipelines.entry import Sighting
-from pipelines.ledger import Course, Failure, Fault, PageSeen, Stop
+from pipelines.health import Finding, Habit
+from pipelines.ledger import Course, Failure, Fault, PageSeen, Stop, held
 from pipelines.publish import Report, publish
 from pipelines.run import Run, Scope, next_run_id, run_started
 from pipelines.table import DatasetError
@@ -73,10 +79,13 @@ class Reading:
     """What the reading of several files has in common.
 
     Entries are admitted by ``window``, or where it is ``None`` by the window of each run itself.
+    ``reader`` knows what the runs before were shown; files from elsewhere, and captures, are read page
+    by page, because years may lie between them.
     ``names`` are those that files from elsewhere go by in rows.  ``others`` counts the records that
     are no pages of the listing, by the reason; ``read`` are the records that were read.
     """
 
+    reader: Reader
     window: Scope | None = None
     names: Mapping[Path, str] = field(default_factory=dict)
     originals: Originals = field(default_factory=Originals)
@@ -133,7 +142,9 @@ def read_archived_run(
     seen: list[PageSeen] = []
     failures: list[Failure] = []
     sightings: list[Sighting] = []
+    findings: list[Finding] = []
     followed: set[str] = set()
+    ours = run is not None and bool(run.scope.start_urls)
     for path in archived.files:
         name = f"archive/{run.source}/{path.name}" if run else reading.names.get(path, str(path))
         answers = read_archive(path, reading.originals, reading.others, marked=run is not None)
@@ -159,8 +170,11 @@ def read_archived_run(
                 failures.append(Failure(url=answer.url, reason=f"its body: {_said(error)}"))
                 continue
             try:
+                scope = run.scope if run else Scope()
+                if reading.window is not None:
+                    scope = replace(reading.window, accept=scope.accept)
                 look = spider.look(
-                    page, evidence, reading.window or (run.scope if run else Scope())
+                    page, evidence, scope, reading.reader if ours else Reader(spider)
                 )
             except Exception as error:
                 failures.append(Failure(url=answer.url, reason=_said(error), fault=Fault.BUG))
@@ -170,10 +184,13 @@ def read_archived_run(
                 continue
             seen.append(look.seen)
             sightings += look.sightings
+            findings += look.findings if ours else ()
             followed.add(look.seen.next_url or "")
             if look.failure is not None and answer.record_id not in empty:
                 failures.append(look.failure)
-    course = Course(pages=tuple(seen), failures=tuple(failures))
+    course = Course(pages=tuple(seen), failures=tuple(failures), findings=tuple(findings))
+    if ours:
+        course = replace(course, habits=reading.reader.finish())
     if run is None:
         return list(_runs_from_elsewhere(spider, course, sightings))
     stops = [Stop(start_url=url, reason=_DIED, whole=False) for url in run.scope.start_urls]
@@ -231,11 +248,14 @@ def replay(
     with ExitStack() as held:
         if not dry_run or dataset.root.is_dir():
             held.enter_context(dataset.lock(spider.name))
-        reading = Reading(window=window, names=archives)
+        archived = archived_runs(archives, spider)
+        earliest = next((each.run.run_id for each in archived if each.run), "")
+        reader = reader_of(dataset, spider, settings, earliest)
+        reading = Reading(reader=reader, window=window, names=archives)
         runs = [
             run
-            for archived in archived_runs(archives, spider)
-            for run in read_archived_run(dataset, spider, settings, archived, reading)
+            for each in archived
+            for run in read_archived_run(dataset, spider, settings, each, reading)
         ]
         now = datetime.now(UTC)
         run = Run(
@@ -248,6 +268,10 @@ def replay(
         course = Course(
             pages=tuple(page for r in runs for page in r.course.pages),
             failures=tuple(failure for r in runs for failure in r.course.failures),
+            findings=tuple(_news(dataset, runs)),
+            habits=reader.finish()
+            if rebuild
+            else ledger.habits_before(dataset, spider.name, run.run_id),
         )
         report = publish(
             dataset,
@@ -260,6 +284,34 @@ def replay(
             dry_run=dry_run,
         )
     return Replayed(report=report, others=reading.others)
+
+
+def _news(dataset: Dataset, runs: Iterable[ReadRun]) -> Iterator[Finding]:
+    """What was found in runs of which it is not known; an alarm that was given is not given again."""
+    for read in runs:
+        told = read.course.is_held and ledger.was_held(dataset, read.run.run_id)
+        yield from () if told else read.course.findings
+
+
+def reader_of(
+    dataset: Dataset, spider: ListingSpider, settings: BaseSettings, run_id: str
+) -> Reader:
+    """A reader that knows what the runs before this one were shown.  Raises ``DatasetError``."""
+    habits = ledger.habits_before(dataset, spider.name, run_id)
+    return Reader(spider, habits, partial(_archived_page, dataset, settings))
+
+
+def _archived_page(dataset: Dataset, settings: BaseSettings, habit: Habit) -> Page | None:
+    """The last good page of an address, if the archive still has it."""
+    path = dataset.root / habit.warc_file
+    if not path.is_file():
+        return None
+    line = next((n for n in lines_of(path) if n.record_id == habit.warc_record_id), None)
+    answer = answer_at(path, line.offset, habit.warc_record_id) if line else None
+    try:
+        return page_of(answer, settings) if answer else None
+    except (OSError, IgnoreRequest):
+        return None
 
 
 def repair(dataset: Dataset, spider: ListingSpider, settings: BaseSettings) -> Report:
@@ -293,9 +345,10 @@ def recover(dataset: Dataset, spider: ListingSpider, settings: BaseSettings) -> 
             for path in files:
                 make_index(path)
             [archived] = archived_runs(files, spider)
-            [found] = read_archived_run(dataset, spider, settings, archived, Reading())
+            reading = Reading(reader=reader_of(dataset, spider, settings, run_id))
+            [found] = read_archived_run(dataset, spider, settings, archived, reading)
             found = replace(found, run=replace(found.run, mode="recovery"))
-            failures += found.course.failures
+            failures += (*found.course.failures, *held(found.course))
             if any(failure.fault is Fault.BUG for failure in found.course.failures):
                 continue
             # What a killed run was writing; it had not been read.
@@ -313,7 +366,7 @@ def recover(dataset: Dataset, spider: ListingSpider, settings: BaseSettings) -> 
 
 
 class RecoverOnStart:
-    """Scrapy extension: a run begins with what the runs before it left unpublished."""
+    """Scrapy extension: a run begins with what the runs before it left: pages to publish, habits."""
 
     def __init__(self, crawler: Crawler) -> None:
         self._crawler = crawler
@@ -327,7 +380,14 @@ class RecoverOnStart:
         if getattr(spider, "run", None) is None:  # nothing will be published
             return
         dataset = Dataset(Path(self._crawler.settings["HARVESTER_OUTPUT"]))
-        spider.recovery = recover(dataset, type(spider)(), self._crawler.settings)
+        settings = self._crawler.settings
+        spider.recovery = recover(dataset, type(spider)(), settings)
+        assert spider.run is not None
+        try:
+            spider.reader = reader_of(dataset, spider, settings, spider.run.run_id)
+        except DatasetError as error:  # it goes on as if it had no past, and that is said
+            fault = Failure(url=spider.run.run_id, reason=str(error), fault=Fault.DATA)
+            spider.recovery.append(fault)
 
 
 def _decoder(settings: BaseSettings) -> HttpCompressionMiddleware:

@@ -33,7 +33,9 @@ from harvester.parsers.listing import Listing, read
 from harvester.parsers.pattern import ListingPattern
 from harvester.parsers.standin import stands_in
 from harvester.politeness import ComeBackLater
+from harvester.reading import Evidence, Reader
 from pipelines.entry import Batch, Entry, Sighting
+from pipelines.health import Finding, is_held
 from pipelines.identity import canonical_url, host_of
 from pipelines.ledger import Course, Failure, Fault, PageSeen, Stop
 from pipelines.run import Run, Scope
@@ -47,17 +49,6 @@ if TYPE_CHECKING:
 
 # Where the recorder leaves the evidence of an answer in ``request.meta``.
 EVIDENCE = "harvester_evidence"
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """Where an answer is archived, when it came, and when its body had come first."""
-
-    run_id: str
-    warc_file: str
-    warc_record_id: str
-    fetched_at: datetime
-    body_from: datetime
 
 
 class OutputError(Exception):
@@ -79,7 +70,7 @@ class ListingSpider(scrapy.Spider):
 
     Arguments, as ``scrapy crawl NAME -a key=value`` gives them: ``start_url`` (several are divided by
     blanks), ``since`` and ``until`` (ISO days, both included), ``max_pages`` for each start address,
-    ``full`` (read on past pages on which everything is known).
+    ``full`` (read on past pages on which everything is known), ``accept`` (a page may have changed).
 
     Without a ``pattern`` each page is learned; ``hint`` are fields of a pattern that learning keeps.
     Where a listing has changed its layout, ``pattern`` names the day from which each pattern holds,
@@ -99,6 +90,7 @@ class ListingSpider(scrapy.Spider):
         until: str | date | None = None,
         max_pages: str | int | None = None,
         full: str | bool = False,
+        accept: str | bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -109,7 +101,8 @@ class ListingSpider(scrapy.Spider):
             since=_day("since", since),
             until=_day("until", until),
             max_pages=_count("max_pages", max_pages),
-            full=str(full).lower() in ("1", "true", "yes"),
+            full=_flag(full),
+            accept=_flag(accept),
         )
         for url in self.scope.start_urls:
             if canonical_url(url) is None:
@@ -125,12 +118,14 @@ class ListingSpider(scrapy.Spider):
         self.run: Run | None = None
         self.archive: ArchiveWriter | None = None
         self.memory: Memory | None = None
+        self.reader = Reader(self)
         self.recovery: list[Failure] = []
         self.report: Report | None = None
         self.error: Exception | None = None
         self._pages: list[PageSeen] = []
         self._stops: dict[str, Stop] = {}
         self._failures: list[Failure] = []
+        self._findings: list[Finding] = []
 
     @classmethod
     def from_crawler(cls, crawler: Crawler, *args: Any, **kwargs: Any) -> Self:
@@ -153,21 +148,39 @@ class ListingSpider(scrapy.Spider):
         holding = [start for start in cls.pattern if date.fromisoformat(start) <= day]
         return cls.pattern[max(holding)] if holding else None
 
-    def read(self, page: Page) -> Listing:
-        """Read one listing page of this source.  Pure but for what a subclass makes of it."""
-        by_hand = type(self).read_record is not ListingSpider.read_record
+    @property
+    def reads_by_hand(self) -> bool:
+        """Whether this source reads single records itself."""
+        return type(self).read_record is not ListingSpider.read_record
+
+    def read(self, page: Page, pattern: ListingPattern | None = None) -> Listing:
+        """Read one listing page: with a pattern, else with the source's own, else with a learned one.
+
+        Pure but for what a subclass makes of it.
+        """
         return read(
             page,
-            self.pattern_on(page.fetched_at),
+            pattern or self.pattern_on(page.fetched_at),
             language=self.language,
             timezone=self.timezone,
-            read_record=self.read_record if by_hand else None,
+            read_record=self.read_record if self.reads_by_hand else None,
             hint=self.hint,
         )
 
-    def look(self, page: Page, evidence: Evidence, scope: Scope) -> Look:
+    def learn(self, page: Page, examples: Sequence[Entry] = ()) -> Listing:
+        """Read one listing page with a pattern that is learned from it; ``examples`` are known entries.
+
+        These say more than a hint, which was given for another layout.
+        """
+        hint = None if examples else self.hint
+        return read(
+            page, language=self.language, timezone=self.timezone, hint=hint, examples=examples
+        )
+
+    def look(self, page: Page, evidence: Evidence, scope: Scope, reader: Reader) -> Look:
         """Read a page and say where each of its entries was seen; live runs and replays alike."""
-        listing = self.read(page)
+        found = reader.read(page, evidence, accept=scope.accept)
+        listing = found.listing
         sightings = [
             Sighting(
                 **dict(zip(_ENTRY_FIELDS, _entry_values(entry), strict=True)),
@@ -187,7 +200,7 @@ class ListingSpider(scrapy.Spider):
             url=page.url,
             fetched_at=evidence.fetched_at,
             status=page.status,
-            records=len(listing.entries),
+            vitals=found.vitals,
             entries=len(sightings),
             unread_dates=sum(
                 e.published is None and bool(e.published_raw) for e in listing.entries
@@ -195,13 +208,16 @@ class ListingSpider(scrapy.Spider):
             warc_file=evidence.warc_file,
             warc_record_id=evidence.warc_record_id,
             next_url=listing.next_url,
+            pattern=found.pattern,
+            instead_of=found.instead_of,
+            proposed=found.proposed,
         )
         # No listing that people keep is empty: it has changed, or this is another page in its place.
         failure = None
         if not listing.entries:
             reasons = filter(None, (stands_in(page), *listing.evidence.reasons))
             failure = Failure(url=page.url, reason="no entries: " + "; ".join(reasons))
-        return Look(listing, sightings, seen, failure)
+        return Look(listing, sightings, seen, found.findings, failure)
 
     async def start(self) -> AsyncIterator[Any]:
         """One chain of pages for each start address."""
@@ -233,8 +249,9 @@ class ListingSpider(scrapy.Spider):
             {"content-type": content_type},
             evidence.body_from,
         )
-        look = self.look(page, evidence, self.scope)
+        look = self.look(page, evidence, self.scope, self.reader)
         self._pages.append(look.seen)
+        self._findings += look.findings
         if look.failure is not None:
             self._failures.append(look.failure)
         if self.batches:
@@ -249,6 +266,9 @@ class ListingSpider(scrapy.Spider):
             fetched_on=evidence.fetched_at.date(),
             known_tail=self._known_tail(chain, look),
         )
+        if is_held(look.findings):
+            self._stop(chain, StopReason.CHANGED)
+            return
         chain.saw(seen, self.scope)
         step = paging.decide(seen, chain, self.scope, self.hosts)
         if isinstance(step, Follow):
@@ -302,16 +322,26 @@ class ListingSpider(scrapy.Spider):
             self._stops.get(url) or Stop(start_url=url, reason=broken.value, whole=broken.whole)
             for url in self.scope.start_urls
         ]
-        return Course(pages=tuple(self._pages), stops=tuple(stops), failures=tuple(self._failures))
+        return Course(
+            pages=tuple(self._pages),
+            stops=tuple(stops),
+            failures=tuple(self._failures),
+            findings=tuple(self._findings),
+            habits=self.reader.finish(),
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A page that was read: the listing, its entries inside the window, its line in the ledger."""
+    """A page that was read: the listing, its entries inside the window, its line in the ledger.
+
+    And what is odd about it, and why it is none.
+    """
 
     listing: Listing
     sightings: list[Sighting]
     seen: PageSeen
+    findings: tuple[Finding, ...]
     failure: Failure | None
 
 
@@ -323,6 +353,10 @@ def _said(error: BaseException | None) -> str:
     if isinstance(error, IgnoreRequest) and str(error):
         return str(error)
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def _flag(value: str | bool) -> bool:
+    return str(value).lower() in ("1", "true", "yes")
 
 
 def _day(name: str, value: str | date | None) -> date | None:

@@ -31,6 +31,7 @@ _PATH_SESSION: Final = re.compile(r";jsessionid=[^/?#]*", re.IGNORECASE)
 _INDEX_PAGE: Final = re.compile(r"/(?:index|default)\.(?:html?|php|aspx?)$", re.IGNORECASE)
 _RESERVED: Final = re.compile(r"%(2[35F]|3F)", re.IGNORECASE)
 _SLASHES: Final = re.compile(r"//+")
+_NUMBER: Final = re.compile(r"\d+")
 _PLAIN: Final = re.compile(
     r"https?://[a-z0-9.-]*[a-z0-9](?::(?!0|80/|443/)(?:\d{1,4}|[1-5]\d{4}|6[0-4]\d{3}))?/[\w!$&'()*+,:=@%/.~-]*",
     re.ASCII,
@@ -110,6 +111,12 @@ def address_key(url: str, own_hosts: frozenset[str]) -> str:
 def path_key(url: str) -> str:
     """The address key of a canonical address on a host of the source, whichever that is."""
     return address_key(url, frozenset([host_of(url)]))
+
+
+def form_of(url: str) -> str:
+    """An address without what differs between the pages of one listing."""
+    plain = url.partition("#")[0].rstrip("/").partition("://")[2]
+    return _NUMBER.sub("#", plain.removeprefix("www."))
 
 
 def leads_inward(url: str, page_url: str) -> bool:

@@ -6,13 +6,15 @@ Its counts add up: ``entries = new + repeats + revised + seen + rejected``.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pipelines.dataset import Dataset
+from pipelines.health import Finding, Habit, Severity, Vitals, habit_from, is_held
 from pipelines.run import Mode, Scope, run_started
 from pipelines.sealed import seal, unseal
 from pipelines.table import Damaged
@@ -20,17 +22,27 @@ from pipelines.table import Damaged
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageSeen:
-    """One listing page as it was read: how many records it printed, and how many the window let in."""
+    """One listing page as it was read; ``entries`` are those of its records that the window let in.
+
+    ``pattern`` read it, as text; ``instead_of`` is the one that did no longer.  ``proposed`` is one that
+    was learned from a page that is not what it was, for a person to judge.
+    """
 
     url: str
     fetched_at: datetime
     status: int
-    records: int
+    vitals: Vitals
     entries: int
     unread_dates: int
     warc_file: str
     warc_record_id: str
     next_url: str | None = None
+    pattern: str | None = None
+    instead_of: str | None = None
+    proposed: str | None = None
+
+
+HELD: Final = "not published, because the page is not what it was"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,11 +75,26 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Course:
-    """How a run went before anything was stored: its pages, its ends, its failures."""
+    """How a run went before anything was stored: its pages, its ends, its failures, what was odd.
+
+    ``habits`` are what its source's listings usually show, after it.
+    """
 
     pages: tuple[PageSeen, ...] = ()
     stops: tuple[Stop, ...] = ()
     failures: tuple[Failure, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    habits: tuple[Habit, ...] = ()
+
+    @property
+    def is_held(self) -> bool:
+        """Whether nothing of it may be published."""
+        return is_held(self.findings)
+
+    def held(self) -> Course:
+        """The course of a run that is not published: what it has read is read by no run so far."""
+        stops = tuple(replace(stop, whole=False) for stop in self.stops)
+        return replace(self, stops=stops)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +139,15 @@ class Ledger:
     archive: tuple[FileProof, ...] = ()
     rejected: tuple[dict[str, Any], ...] = ()
     replayed: tuple[str, ...] = field(default=())
+
+
+def held(course: Course) -> list[Failure]:
+    """Why a run is not published, a failure for each page; none where it is."""
+    reasons: dict[str, list[str]] = {}
+    for finding in course.findings:
+        if finding.severity is Severity.FATAL:
+            reasons.setdefault(finding.url, []).append(finding.reason)
+    return [Failure(url=url, reason=f"{HELD}: {'; '.join(told)}") for url, told in reasons.items()]
 
 
 def as_bytes(ledger: Ledger) -> bytes:
@@ -174,7 +210,25 @@ def empty_pages(dataset: Dataset, run_id: str) -> frozenset[str]:
     if not exists(dataset, run_id):
         return frozenset()
     pages = read(dataset.ledger_file(run_id))["course"]["pages"]
-    return frozenset(page["warc_record_id"] for page in pages if not page["records"])
+    return frozenset(p["warc_record_id"] for p in pages if not p.get("vitals", p)["records"])
+
+
+def was_held(dataset: Dataset, run_id: str) -> bool:
+    """Whether a run was not published for what it found; its alarm has been given."""
+    if not exists(dataset, run_id):
+        return False
+    findings = read(dataset.ledger_file(run_id))["course"].get("findings", ())
+    return any(finding["severity"] == Severity.FATAL for finding in findings)
+
+
+def habits_before(dataset: Dataset, source: str, run_id: str) -> tuple[Habit, ...]:
+    """What a source's listings usually showed before a run, as the last ledger before it tells."""
+    for earlier in reversed(run_ids(dataset, source)):
+        if earlier < run_id:
+            told = read(dataset.ledger_file(earlier))["course"]
+            with suppress(KeyError, TypeError, ValueError):  # one of another version
+                return tuple(map(habit_from, told["habits"]))
+    return ()
 
 
 def read(path: Path) -> dict[str, Any]:

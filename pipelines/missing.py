@@ -8,7 +8,6 @@ moved to a page that was not, and what has no date has no place.
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -16,13 +15,13 @@ from datetime import date, datetime, time
 from typing import Final
 
 from pipelines.entry import Entry, Record, Sighting
+from pipelines.identity import form_of
 from pipelines.ledger import PageSeen
 from pipelines.run import Scope
 
 _FEWEST: Final = 3  # dated entries that show an order
 _IN_ORDER: Final = 0.9  # of them, at least
 _DAYS: Final = ("day", "minute", "second")
-_NUMBER: Final = re.compile(r"\d+")
 
 
 def gone(
@@ -48,14 +47,14 @@ def gone(
         oldest = _last_in_order(days)
         if oldest is None:
             continue
-        listing = {_form(page.url) for page in chain}
+        listing = {form_of(page.url) for page in chain}
         absent = [
             row
             for row in newer(datetime.combine(oldest, time.max))
             if row.missing_since is None
             and _day(row) is not None
             and row.run_id < run_id
-            and _form(row.page_url) in listing
+            and form_of(row.page_url) in listing
             and scope.covers(row)
         ]
         # Where more is gone than is left, the page has changed, not the listing.
@@ -99,11 +98,6 @@ def _day(entry: Entry | Record) -> date | None:
     if entry.published is None or entry.published_precision not in _DAYS:
         return None
     return entry.published.date()
-
-
-def _form(url: str) -> str:
-    """An address without what differs between the pages of one listing."""
-    return _NUMBER.sub("#", _plain(url).partition("://")[2].removeprefix("www."))
 
 
 def _plain(url: str) -> str:

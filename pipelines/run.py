@@ -25,7 +25,7 @@ class Scope:
     """What was asked: start addresses, window of publication days (both ends included), bounds.
 
     ``max_pages`` counts listing pages for each start address.  ``full`` reads on past pages on which
-    everything is already known.
+    everything is already known.  ``accept`` takes pages as they are that are not what they were.
     """
 
     start_urls: tuple[str, ...] = ()
@@ -33,6 +33,7 @@ class Scope:
     until: date | None = None
     max_pages: int | None = None
     full: bool = False
+    accept: bool = False
 
     def covers(self, entry: Entry | Record) -> bool:
         """Whether the window admits an entry.  One without a readable date is never left out."""

@@ -25,6 +25,7 @@ from pipelines import commit, table
 from pipelines.check import check, check_stories
 from pipelines.dataset import Dataset
 from pipelines.entry import Sighting
+from pipelines.health import Vitals
 from pipelines.ledger import Course, PageSeen
 from pipelines.publish import publish
 from pipelines.run import Run, next_run_id
@@ -42,7 +43,7 @@ def page_of(sightings: list[Sighting]) -> PageSeen:
         url=first.page_url,
         fetched_at=first.fetched_at,
         status=200,
-        records=len(sightings),
+        vitals=Vitals(records=len(sightings)),
         entries=len(sightings),
         unread_dates=0,
         warc_file=first.warc_file,

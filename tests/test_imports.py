@@ -18,6 +18,7 @@ FLOORS = {
     "harvester.paging": 2,
     "harvester.politeness": 2,
     "harvester.guard": 2,
+    "harvester.reading": 3,
     "harvester.spider": 3,
     "harvester.recorder": 4,
     "harvester.replay": 4,
@@ -44,9 +45,9 @@ ONLY_IN = {
     "pyarrow": "pipelines.table",
     "typer": "harvester.cli* harvester.demo harvester.terminal",
     "filelock": "pipelines.dataset",
-    "rapidfuzz": "pipelines.similarity",
+    "rapidfuzz": "pipelines.similarity pipelines.comparison",
     "regex": "pipelines.similarity",
-    "xxhash": "pipelines.similarity harvester.spider",
+    "xxhash": "pipelines.similarity harvester.spider harvester.reading",
 }
 PIPELINE_LEAVES = {"entry", "run", "text", "identity", "similarity", "version"}
 

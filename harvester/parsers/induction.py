@@ -20,6 +20,7 @@ from selectolax.lexbor import LexborHTMLParser
 from harvester.parsers.candidates import Group, candidates, group_of
 from harvester.parsers.columns import Column, Places
 from harvester.parsers.dates import read_column, settled_format
+from harvester.parsers.examples import by_example
 from harvester.parsers.features import Sheet
 from harvester.parsers.metadata import Declared, declared_entries
 from harvester.parsers.outline import Outline, outline
@@ -30,6 +31,7 @@ from harvester.parsers.ranking import Judged, doubts_of, ranked
 from harvester.parsers.roles import may_be_date
 from harvester.parsers.selectors import record_selector
 from harvester.parsers.tree import absolute, base_url
+from pipelines.entry import Entry
 
 LEAST_PLAUSIBLE: Final = 0.04  # below, the best group is no listing
 _DAYS: Final = ("day", "minute", "second")
@@ -63,8 +65,9 @@ def learn(
     language: str | None = None,
     hint: Mapping[str, Any] | None = None,
     url: str | None = None,
+    examples: Sequence[Entry] = (),
 ) -> Learned:
-    """The pattern of the page's main listing.
+    """The pattern of the page's main listing, or with ``examples`` of the listing that shows these.
 
     ``hint`` are fields of a pattern that are kept.  ``url`` is the page's address; with it the pattern
     has a selector of the next page, where one can be trusted.
@@ -75,10 +78,14 @@ def learn(
     check_fields(hint)
     base = base_url(tree, url) if url else ""
     declared = declared_entries(tree, base)
-    judged = ranked(page, places, groups_of(tree, page, hint), hint, declared, base)
+    groups = groups_of(tree, page, hint)
+    if examples:
+        judged = by_example(page, places, groups, examples, base, language)
+    else:
+        judged = ranked(page, places, groups, hint, declared, base)
     doubts = doubts_of(judged)
     sure = round(chance(doubts, weights()["confidence"]), 3)
-    if judged and (doubts["plausible"] >= LEAST_PLAUSIBLE or "record" in hint):
+    if judged and (examples or doubts["plausible"] >= LEAST_PLAUSIBLE or "record" in hint):
         for each in judged:
             if not _tells_apart(each):
                 continue

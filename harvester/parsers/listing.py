@@ -102,8 +102,12 @@ def read(
     timezone: str | None = None,
     read_record: ReadRecord | None = None,
     hint: Mapping[str, Any] | None = None,
+    examples: Sequence[Entry] = (),
 ) -> Listing:
     """Read a fetched page; see ``read_listing``.
+
+    ``examples`` are entries that the listing is known to show; where a pattern is learned, it is one
+    that finds these.
 
     ``read_record`` replaces the reading of single records: it gets each as a BeautifulSoup tag and
     returns an entry (its address may be relative, its date may be left as text in ``published_raw``)
@@ -117,7 +121,7 @@ def read(
     declared = _declared_language(tree)
     evidence = Evidence(1.0, ("the pattern was given",))
     if pattern is None:
-        learned = learn(tree, language or declared, hint, page.url)
+        learned = learn(tree, language or declared, hint, page.url, examples)
         pattern, evidence = learned.pattern, learned.evidence
         if pattern is None:
             return Listing(language=declared, evidence=evidence)
@@ -190,3 +194,14 @@ def _clock(page: Page, timezone: str | None) -> datetime | None:
         return None
     local = page.fetched_at.astimezone(ZoneInfo(timezone or "UTC"))
     return local.replace(tzinfo=None)
+
+
+def addresses(page: Page) -> frozenset[str]:
+    """All that a page leads to, as absolute addresses."""
+    try:
+        tree = parse(page.utf8)
+    except Unreadable:
+        return frozenset()
+    base = base_url(tree, page.url)
+    found = (absolute(link.attributes.get("href"), base) for link in tree.css("a[href]"))
+    return frozenset(filter(None, found))

@@ -32,6 +32,7 @@ from pipelines.health import (
     Vitals,
     check,
     is_held,
+    led_on,
     remember,
     vitals,
 )
@@ -42,6 +43,9 @@ _SURE: Final = 0.9  # and above which it may be believed without known entries
 _MOSTLY: Final = 0.8
 _ENOUGH: Final = 3  # known entries, which prove that this is the listing
 _AHEAD: Final = timedelta(days=2)
+_FEW: Final = 2  # strange entries, and
+_SOME: Final = 0.2  # of the known ones: so many may be new where no date says so
+_ENDED: Final = "it leads to no next page any more"
 
 
 class Source(Protocol):
@@ -109,13 +113,12 @@ class Opinion:
         return not any(self.gravity)
 
     @property
-    def fit(self) -> tuple[int, int]:
+    def fit(self) -> tuple[int, int, bool]:
         """How much of the past it finds again."""
-        c = self.comparison
-        if c is None:
-            return (0, 0)
-        kept = (c.title, c.date, c.teaser)
-        return c.known - c.missed, -sum(each.lost + each.changed for each in kept)
+        c, leads_on = self.comparison, self.vitals.leads_on
+        return (
+            (c.known - c.missed, sum(k.same for k in c.kept), leads_on) if c else (0, 0, leads_on)
+        )
 
 
 class Reader:
@@ -202,7 +205,8 @@ class Reader:
             page, evidence, habit, self._read(page, habit.pattern), before, first=first
         )
         old = _instead(habit, given)
-        if stored.is_sound:
+        ends = led_on(habit) and first and not stored.vitals.leads_on
+        if stored.is_sound and not ends:
             return _read(stored, stored.findings, habit.pattern, old)
         others = [
             self._opinion(page, evidence, habit, listing, before, first=first)
@@ -211,22 +215,25 @@ class Reader:
         ]
         agreeing = [o for o in others if o.is_sound and (not first or _agrees(o, habit, evidence))]
         best = max(agreeing, key=lambda o: o.fit, default=None)
-        if best is not None and best.listing.entries != stored.listing.entries:
+        ended = (_notice(page.url, _ENDED),) if ends else ()
+        broken = any(stored.gravity[:2])
+        if best is not None and (broken or _completes(best, stored)):
             text = _text(best.listing)
             own = text == (given and given.to_toml())
             reason = f"its layout has changed ({_reasons(stored)}); it was learned anew"
             findings = best.findings if own else (*best.findings, _notice(page.url, reason))
+            findings += () if best.vitals.leads_on else ended
             return _read(best, findings, text, None if own else _own(habit, given))
-        if not any(stored.gravity[:2]):  # another reading comes to the same, or to nothing better
+        if not broken and not _disputed(stored, others):
             told = tuple(replace(f, severity=Severity.NOTICE) for f in stored.findings)
-            return _read(stored, told, habit.pattern, old)
+            return _read(stored, (*told, *ended), habit.pattern, old)
         best = min([stored, *others], key=lambda o: o.gravity)
         text = _text(best.listing)
         if accept and best.listing.entries:
             told = _accepted(best.findings)
             changed = text not in (habit.pattern, given and given.to_toml())
             return _read(best, told, text, _own(habit, given) if changed else old)
-        held = _read(stored, stored.findings, habit.pattern, old)
+        held = _read(stored, _grave(stored.findings), habit.pattern, old)
         return held if best is stored else replace(held, proposed=text)
 
     def _second_opinions(
@@ -321,21 +328,43 @@ class Reader:
         self._habits = remember(known, now, shown, changed=not same)
 
 
+def _disputed(stored: Opinion, others: Sequence[Opinion]) -> bool:
+    """Whether a page on which nothing is known is read in two ways, and nothing says which is right."""
+    c = stored.comparison
+    if c is None or c.known or not others:
+        return False
+    both = compare(stored.listing.entries, others[-1].listing.entries)
+    return both.known < _MOSTLY * both.before or both.title.same < _MOSTLY * both.title.had
+
+
+def _completes(new: Opinion, old: Opinion) -> bool:
+    """Whether a reading has what another one has, and finds more of the past or of the listing.
+
+    Known entries stand beside a listing too: what still reads as it did is not given up for them.
+    """
+    both = compare(old.listing.entries, new.listing.entries)
+    return both.known >= _MOSTLY * both.before and new.fit > old.fit
+
+
 def _agrees(opinion: Opinion, habit: Habit, evidence: Evidence) -> bool:
     """Whether a new reading is one of the listing that the habit is of.
 
     Known entries prove it.  Where none is left, because the page was not seen for long, it is believed
-    if everything is newer than all that was known, as filled, and learned with confidence.
+    if everything is newer than all that was known, in the same section of the site, as filled, and
+    learned with confidence.
     """
     c, now = opinion.comparison, opinion.vitals
     if c is None:
         return False
     if c.known >= min(_ENOUGH, c.before):
-        return c.strange - c.newer <= c.known
+        told = all(each.same >= _MOSTLY * each.had for each in c.kept)
+        undated = c.strange - c.newer <= max(_FEW, _SOME * c.known)
+        return told and not c.amiss and undated
     last = habit.shown[-1].vitals
     return (
         c.known == 0
-        and c.inside
+        and c.at_home >= _MOSTLY * c.strange
+        and 2 * now.records >= last.records
         and opinion.listing.evidence.confidence >= _SURE
         and now.dated >= _MOSTLY * now.records
         and last.dated >= _MOSTLY * last.records
@@ -353,6 +382,13 @@ def _instead(habit: Habit, given: ListingPattern | None) -> str | None:
 def _own(habit: Habit, given: ListingPattern | None) -> str | None:
     """The pattern that a new one takes the place of."""
     return given.to_toml() if given is not None else habit.pattern
+
+
+def _grave(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """The findings of a page that is held: a doubt that nothing settles is a reason."""
+    return tuple(
+        replace(f, severity=Severity.FATAL) if f.severity is Severity.DOUBT else f for f in findings
+    )
 
 
 def _accepted(findings: Sequence[Finding]) -> tuple[Finding, ...]:
@@ -381,7 +417,8 @@ def _notice(url: str, reason: str) -> Finding:
 def _reasons(opinion: Opinion) -> str:
     if not opinion.listing.entries:
         return "no entries"
-    return "; ".join(f.reason for f in opinion.findings if f.severity is not Severity.NOTICE)
+    said = [f.reason for f in opinion.findings if f.severity is not Severity.NOTICE]
+    return "; ".join(said or [_ENDED])
 
 
 def _text(listing: Listing) -> str | None:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from itertools import dropwhile
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -26,11 +27,15 @@ Pair = tuple[Entry, Entry]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """A field in the entries that both readings have: in how many it stood, is lost, is another."""
+    """A field in the entries that both readings have: in how many it stood, is lost, is another.
+
+    ``same`` counts those in which it is to the letter what it was, as far as both print it.
+    """
 
     had: int = 0
     lost: int = 0
     changed: int = 0
+    same: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +44,9 @@ class Comparison:
 
     Of its ``before`` entries the later one has ``known`` again; ``missed`` counts those that it has
     not, though the page leads to them.  ``strange`` counts its other entries, ``newer`` those of them
-    that are dated later than all before.  ``inside``: they are on the hosts that entries were on.
+    that are dated later than all before, ``amiss`` the undated ones that do not stand at the top, where
+    new entries do, ``at_home`` those that stand in a section of the site in which entries stood.
+    ``inside``: some entry is on a host that entries were on.
     """
 
     before: int
@@ -47,10 +54,17 @@ class Comparison:
     missed: int
     strange: int
     newer: int
+    amiss: int
+    at_home: int
     inside: bool
     title: Kept = Kept()
     date: Kept = Kept()
     teaser: Kept = Kept()
+
+    @property
+    def kept(self) -> tuple[Kept, Kept, Kept]:
+        """Title, date and teaser."""
+        return self.title, self.date, self.teaser
 
 
 def compare(
@@ -66,6 +80,7 @@ def compare(
     lost = [entry for entry in before if id(entry) not in found]
     strange = [entry for entry in now if id(entry) not in met]
     hosts = {host_of(entry.url) for entry in before if entry.url}
+    sections = {_section(entry) for entry in before}
     newest = max((e.published.date() for e in before if e.published), default=None)
     return Comparison(
         before=len(before),
@@ -73,10 +88,12 @@ def compare(
         missed=sum(key_of(entry) in linked for entry in lost),
         strange=len(strange),
         newer=sum(_is_newer(entry, newest) for entry in strange),
+        amiss=_amiss(now, met),
+        at_home=sum(_section(entry) in sections for entry in strange),
         inside=not hosts or any(entry.url and host_of(entry.url) in hosts for entry in now),
-        title=_kept(pairs, lambda entry: entry.title, _title_changed),
-        date=_kept(pairs, lambda entry: entry.published, _date_changed),
-        teaser=_kept(pairs, lambda entry: entry.teaser, _teaser_changed),
+        title=_kept(pairs, _title_of, _title_changed, whole=True),
+        date=_kept(pairs, _date_of, _date_changed),
+        teaser=_kept(pairs, _teaser_of, _teaser_changed),
     )
 
 
@@ -116,14 +133,42 @@ def _title_of(entry: Entry) -> str | None:
     return " ".join(entry.title.casefold().split()) if entry.title else None
 
 
+def _section(entry: Entry) -> tuple[str, str]:
+    """The host and the first directory of an entry's address."""
+    if not entry.url:
+        return "", ""
+    directory, _, rest = (key_of(entry) or "").strip("/").partition("/")
+    return host_of(entry.url), directory if rest else ""
+
+
+def _amiss(now: Sequence[Entry], met: Collection[int]) -> int:
+    """Undated entries that are not known and stand below one that is."""
+    strange = (
+        entry for entry in dropwhile(lambda e: id(e) not in met, now) if id(entry) not in met
+    )
+    return sum(entry.published is None for entry in strange)
+
+
+def _date_of(entry: Entry) -> str | None:
+    if entry.published is None or entry.published_relative:
+        return "relative" if entry.published else None
+    return entry.published.isoformat(timespec="minutes")
+
+
+def _teaser_of(entry: Entry) -> str | None:
+    return " ".join(entry.teaser.casefold().split()) if entry.teaser else None
+
+
 def _is_newer(entry: Entry, newest: date | None) -> bool:
     return bool(newest and entry.published and entry.published.date() >= newest)
 
 
 def _kept(
     pairs: Sequence[Pair],
-    field: Callable[[Entry], object],
+    field: Callable[[Entry], str | None],
     changed: Callable[[Entry, Entry], bool],
+    *,
+    whole: bool = False,
 ) -> Kept:
     had = [(old, new) for old, new in pairs if field(old) is not None]
     both = [(old, new) for old, new in had if field(new) is not None]
@@ -131,11 +176,17 @@ def _kept(
         had=len(had),
         lost=len(had) - len(both),
         changed=sum(changed(old, new) for old, new in both),
+        same=sum(_same(field(old) or "", field(new) or "", whole) for old, new in both),
     )
 
 
+def _same(one: str, other: str, whole: bool) -> bool:
+    """Equal, or as far as both go: a teaser may be cut elsewhere, a date printed without its time."""
+    return one == other or (not whole and (one.startswith(other) or other.startswith(one)))
+
+
 def _title_changed(old: Entry, new: Entry) -> bool:
-    return ratio((old.title or "").casefold(), (new.title or "").casefold()) < _ALIKE
+    return ratio(_title_of(old) or "", _title_of(new) or "") < _ALIKE
 
 
 def _date_changed(old: Entry, new: Entry) -> bool:
@@ -146,6 +197,6 @@ def _date_changed(old: Entry, new: Entry) -> bool:
 
 
 def _teaser_changed(old: Entry, new: Entry) -> bool:
-    one, other = ((entry.teaser or "").casefold()[:_COMPARED] for entry in (old, new))
+    one, other = ((_teaser_of(entry) or "")[:_COMPARED] for entry in (old, new))
     shorter = min(len(one), len(other))
     return ratio(one[:shorter], other[:shorter]) < _ALIKE

@@ -131,12 +131,16 @@ def check(
         *(_fields(now, shown, comparison) if shown else ()),
         *(_records(now, shown, comparison) if shown and comparison else ()),
         *(_known(now, at, shown, comparison) if shown and comparison else ()),
-        *(_pager(now, shown) if shown and comparison else ()),
         *(_rhythm(now, at, shown) if shown else ()),
     ]
     order = list(Severity)
     found = [Finding(url=url, severity=severity, reason=reason) for severity, reason in told]
     return sorted(found, key=lambda finding: order.index(finding.severity))
+
+
+def led_on(habit: Habit) -> bool:
+    """Whether an address always had a next page."""
+    return bool(habit.shown) and all(each.vitals.leads_on for each in habit.shown)
 
 
 def is_held(findings: Iterable[Finding]) -> bool:
@@ -199,17 +203,16 @@ def _garbled(now: Vitals, shown: Sequence[Shown]) -> Told:
 
 def _fields(now: Vitals, shown: Sequence[Shown], comparison: Comparison | None) -> Told:
     """Fields that entries had, and have no longer, or that say something else."""
-    for plural, count, name in _FIELDS:
+    for plural, count, name in _FIELDS if now.records else ():
         lowest = min(shown, key=lambda each: _share(count(each.vitals), each.vitals)).vitals
         usual, share = _share(count(lowest), lowest), _share(count(now), now)
         kept: Kept = getattr(comparison, name) if comparison and name else Kept()
         text = f"{count(now)} of {now.records} entries have {plural}, where {count(lowest)} of {lowest.records} had"
-        if usual >= _USUAL and now.records and share < _COLLAPSED * usual:
-            # Where known entries still have theirs, only the others are of another kind.
-            keeps = kept.had >= _FEW and kept.lost < kept.had / 2
-            yield (Severity.DOUBT if keeps else Severity.FATAL), text
-        elif usual >= _USUAL and share < _FALLEN * usual:
-            yield Severity.DOUBT, text
+        if usual >= _USUAL and share < _FALLEN * usual:
+            # Where the known entries still have theirs, what came to them is no entry.
+            joined = kept.had >= _FEW and not kept.lost and name != "teaser"
+            lost = share < _COLLAPSED * usual and kept.lost >= kept.had / 2
+            yield (Severity.FATAL if joined or lost else Severity.DOUBT), text
         elif kept.lost >= max(2, _SOME * kept.had):
             yield Severity.DOUBT, f"{kept.lost} of {kept.had} known entries have lost their {name}"
         if kept.changed >= max(2, _SOME * kept.had):
@@ -229,6 +232,8 @@ def _records(now: Vitals, shown: Sequence[Shown], comparison: Comparison) -> Tol
         anew = not comparison.known and comparison.newer == comparison.strange > 0
         text = f"{now.records} entries, where there were {fewest} at least"
         yield (Severity.NOTICE if anew else Severity.FATAL), text
+    elif 4 * now.records < 3 * fewest and fewest - now.records >= _FEW:
+        yield Severity.DOUBT, f"{now.records} entries, where there were {fewest} at least"
     elif now.records > most * _GROWN and now.records - most >= _FEW:
         yield Severity.DOUBT, f"{now.records} entries, where there were {most} at most"
     usual = max(each.missed for each in shown)
@@ -248,17 +253,14 @@ def _known(now: Vitals, at: datetime, shown: Sequence[Shown], comparison: Compar
     text = f"none of the {comparison.before} entries that the page had before"
     if not comparison.inside:
         yield Severity.FATAL, f"{text}, and none on their hosts"
-    elif len(again) >= _STEADY and min(again) > 0 and soon:
+    elif again and not min(again):  # as it does
+        return
+    elif len(again) >= _STEADY and soon:
         yield Severity.FATAL, text
     elif comparison.strange and comparison.newer >= 0.8 * comparison.strange:
         yield Severity.NOTICE, f"{text}; those in between may have been missed"
     else:
         yield Severity.DOUBT, text
-
-
-def _pager(now: Vitals, shown: Sequence[Shown]) -> Told:
-    if all(each.vitals.leads_on for each in shown) and not now.leads_on:
-        yield Severity.DOUBT, "it leads to no next page any more"
 
 
 def _rhythm(now: Vitals, at: datetime, shown: Sequence[Shown]) -> Told:

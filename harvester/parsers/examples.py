@@ -170,21 +170,26 @@ def _given(
             options = [(c, _days_of(c, language)) for c in found.columns if may_be_date(c)]
         else:
             options = [(column, column.texts) for column in found.columns]
-        if column := _best(options, rows, says):
+        if column := _best(options, rows, says, had):
             given[role] = column
     named = sum(column is not None for column in given.values())
     return given, named / wanted if wanted else 0.0
 
 
 def _best(
-    options: Sequence[tuple[Column, Sequence[Any]]], rows: Sequence[tuple[int, Entry]], says: Says
+    options: Sequence[tuple[Column, Sequence[Any]]],
+    rows: Sequence[tuple[int, Entry]],
+    says: Says,
+    had: Callable[[Entry], str | None],
 ) -> Column | None:
-    """The column in which most rows say what their entries do; the plainest of several."""
+    """The column in which most rows say what their entries do; to the letter, if there are several."""
     best, most = None, 0.0
     for column, told in options:
         agree = sum(told[row] is not None and says(told[row], entry) for row, entry in rows)
+        texts = column.texts
+        exact = sum(_folded(texts[row]) == _folded(had(entry)) for row, entry in rows)
         # What is printed goes before attributes, and a whole element before a part of one.
-        value = agree + 0.2 * column.printed + 0.1 * (column.part == "")
+        value = agree + exact / len(rows) + 0.2 * column.printed + 0.1 * (column.part == "")
         if agree >= _AGREED * len(rows) and value > most:
             best, most = column, value
     return best
@@ -220,9 +225,9 @@ def _says_kind(text: str, entry: Entry) -> bool:
     return _folded(text) == _folded(entry.kind)
 
 
-_ROLES: Final[Sequence[tuple[str, Callable[[Entry], object], Says]]] = (
+_ROLES: Final[Sequence[tuple[str, Callable[[Entry], str | None], Says]]] = (
     ("title", lambda entry: entry.title, _says_title),
-    ("date", lambda entry: entry.published, _says_date),
+    ("date", lambda entry: entry.published_raw, _says_date),
     ("teaser", lambda entry: entry.teaser, _says_teaser),
     ("kind", lambda entry: entry.kind, _says_kind),
 )

@@ -128,7 +128,7 @@ def _runs(leaders: Sequence[LexborNode]) -> list[Record]:
         ),
         default=0,
     )
-    ends = [_parent(a[0]) != _parent(b[0]) for a, b in pairwise(runs)] + [True]
+    ends = [_parent(a[0]) != _parent(b[0]) for a, b in pairwise(runs)] + [True] * bool(runs)
     return [
         Record(_cut(run, longest) if last else run, {})
         for run, last in zip(runs, ends, strict=True)

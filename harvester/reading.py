@@ -233,7 +233,13 @@ class Reader:
             told = _accepted(best.findings)
             changed = text not in (habit.pattern, given and given.to_toml())
             return _read(best, told, text, _own(habit, given) if changed else old)
-        held = _read(stored, _grave(stored.findings), habit.pattern, old)
+        told = stored.findings
+        if not stored.listing.entries and best is not stored:  # then this is what is wrong
+            told = tuple(
+                replace(f, reason=f"learned anew, {f.reason}")
+                for f in _doubtful(best, habit, evidence)
+            )
+        held = _read(stored, _grave(told), habit.pattern, old)
         return held if best is stored else replace(held, proposed=text)
 
     def _second_opinions(
@@ -382,6 +388,15 @@ def _instead(habit: Habit, given: ListingPattern | None) -> str | None:
 def _own(habit: Habit, given: ListingPattern | None) -> str | None:
     """The pattern that a new one takes the place of."""
     return given.to_toml() if given is not None else habit.pattern
+
+
+def _doubtful(opinion: Opinion, habit: Habit, evidence: Evidence) -> tuple[Finding, ...]:
+    """What speaks against a reading, also where it only does not show enough of the past."""
+    if opinion.is_sound and not _agrees(opinion, habit, evidence):
+        reason = "it shows too little of what was known, or something else beside it"
+        doubt = Finding(url=habit.url, severity=Severity.DOUBT, reason=reason)
+        return (doubt, *opinion.findings)
+    return opinion.findings
 
 
 def _grave(findings: Sequence[Finding]) -> tuple[Finding, ...]:

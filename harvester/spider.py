@@ -214,7 +214,7 @@ class ListingSpider(scrapy.Spider):
         )
         # No listing that people keep is empty: it has changed, or this is another page in its place.
         failure = None
-        if not listing.entries:
+        if not listing.entries and not is_held(found.findings):
             reasons = filter(None, (stands_in(page), *listing.evidence.reasons))
             failure = Failure(url=page.url, reason="no entries: " + "; ".join(reasons))
         return Look(listing, sightings, seen, found.findings, failure)

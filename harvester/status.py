@@ -11,6 +11,8 @@ from typing import Any, Final
 from harvester.paging import StopReason
 from pipelines import ledger
 from pipelines.dataset import Dataset
+from pipelines.health import Severity
+from pipelines.ledger import HELD
 from pipelines.table import DatasetError
 
 _DURATION: Final = re.compile(r"(\d{1,6})([mhd])")
@@ -22,7 +24,8 @@ _LOOKED_AT: Final = 500  # runs back, for the last good one
 class Status:
     """A source's last live run, and the end of its last good one; ``problem`` is one line.
 
-    ``entries`` counts what the run read, ``new`` what of it was new, ``rows`` what is stored.
+    ``entries`` counts what the run read, ``new`` what of it was new, ``rows`` what is stored;
+    ``notices`` are what it found odd, and published.
     """
 
     source: str
@@ -34,6 +37,7 @@ class Status:
     new: int = 0
     rows: int = 0
     problem: str | None = None
+    notices: tuple[str, ...] = ()
 
 
 def statuses(
@@ -81,6 +85,11 @@ def _status(dataset: Dataset, source: str, now: datetime, max_age: timedelta | N
         new=last["counts"]["new"],
         rows=last["rows"],
         problem=problem,
+        notices=tuple(
+            f"{found['url']}: {found['reason']}"
+            for found in last["course"].get("findings", ())
+            if found["severity"] == Severity.NOTICE
+        ),
     )
 
 
@@ -88,6 +97,9 @@ def _trouble(told: dict[str, Any]) -> str | None:
     """What went wrong in a run, in one line; ``None`` if nothing did."""
     for failure in told["course"]["failures"]:
         return f"{failure['url']}: {failure['reason']}"
+    for finding in told["course"].get("findings", ()):
+        if finding["severity"] == Severity.FATAL:
+            return f"{finding['url']}: {HELD}: {finding['reason']}"
     for stop in told["course"]["stops"]:
         if stop["reason"] in (StopReason.INTERRUPTED.value, StopReason.FAILED.value):
             return f"{stop['start_url']}: {stop['reason']}"

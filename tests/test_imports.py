@@ -29,6 +29,7 @@ FLOORS = {
     "harvester.crawl": 5,
     "harvester.demo": 6,
     "harvester.proof": 5,
+    "harvester.changes": 1,
     "harvester.status": 5,
     "harvester.alerts": 1,
     "harvester.captures": 2,

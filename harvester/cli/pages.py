@@ -14,11 +14,32 @@ from harvester.cli.arguments import Json, Names, Output, chosen_of
 from harvester.terminal import complain, print_json, print_table, printable
 
 
-def sources_(as_json: Json = False) -> int:
-    """List the sources."""
+def sources_(
+    names: Names = None,
+    diff: Annotated[
+        bool,
+        typer.Option("--diff", help="Patterns that no longer read a page, and what would read it."),
+    ] = False,
+    output: Output = None,
+    as_json: Json = False,
+) -> int:
+    """List the sources, or with --diff those whose layout has changed."""
+    from harvester.changes import changes, shown
     from harvester.crawl import project_settings, sources
+    from pipelines.dataset import Dataset
 
-    known = sources(project_settings(None))
+    settings = project_settings(output)
+    known = sources(settings)
+    known = {name: known[name] for name in chosen_of(names, not names, known)}
+    if diff:
+        dataset = Dataset(Path(settings["HARVESTER_OUTPUT"]))
+        found = [change for name in known for change in changes(dataset, name)]
+        if as_json:
+            print_json([asdict(change) for change in found])
+        for change in found if not as_json else ():
+            for line in shown(change):
+                typer.echo(printable(line))
+        return 0
     if as_json:
         listed = [
             {
@@ -74,7 +95,7 @@ def status(
                 each.entries,
                 each.new,
                 each.rows,
-                each.problem or ("good" if each.run_id else "never run"),
+                each.problem or "; ".join(each.notices) or ("good" if each.run_id else "never run"),
             ]
             for each in found
         ]

@@ -37,6 +37,12 @@ def crawl(
         int | None, typer.Option(min=1, help="Listing pages to read for each start address.")
     ] = None,
     full: Annotated[bool, typer.Option(help="Read on past pages where all is known.")] = False,
+    accept: Annotated[
+        bool,
+        typer.Option(
+            "--accept", help="Take pages that are held because they are not what they were."
+        ),
+    ] = False,
     ping: Annotated[
         str | None,
         typer.Option(
@@ -75,6 +81,10 @@ def crawl(
         start_url += [name for name in names or () if is_address(name)]
         names = [name for name in names or () if not is_address(name)]
     chosen = chosen_of(names, all_, sources(settings))
+    if accept and len(chosen) > 1:
+        raise typer.BadParameter(
+            "--accept is a judgement of one source's pages; name just that one"
+        )
     if start_url and len(chosen) > 1:
         raise typer.BadParameter("--start-url belongs to one source; name just that one")
     for url in start_url or ():
@@ -90,6 +100,7 @@ def crawl(
         **window_of(since, until),
         "max_pages": max_pages,
         "full": full,
+        "accept": accept,
     }
     if ping:
         _tell(lambda: alerts.ping(ping, "start"))
@@ -339,6 +350,8 @@ def _warn_of_demo(output: Path, start_urls: Sequence[str] | None) -> None:
 
 
 def _show(outcomes: Sequence[Outcome], as_json: bool) -> None:
+    from pipelines.health import Severity
+
     if as_json:
         print_json([_plain(outcome) for outcome in outcomes])
     elif sys.stdout.isatty():
@@ -350,6 +363,11 @@ def _show(outcomes: Sequence[Outcome], as_json: bool) -> None:
                     f"{c.new} new, {c.repeats} repeats, {c.revised} revised, {c.seen} seen, "
                     f"{c.rejected} rejected; {rows} rows stored"
                 )
+                for finding in outcome.report.course.findings:
+                    if finding.severity is Severity.NOTICE:
+                        typer.echo(
+                            f"{outcome.source}: {printable(f'{finding.url}: {finding.reason}')}"
+                        )
     for outcome in outcomes:
         if outcome.problem:
             complain(f"{outcome.source}: {outcome.problem}")
@@ -369,6 +387,7 @@ def _plain(outcome: Outcome) -> dict[str, Any]:
             "rows": report.rows,
             "stops": [asdict(stop) for stop in report.course.stops],
             "failures": [asdict(failure) for failure in report.course.failures],
+            "findings": [asdict(finding) for finding in report.course.findings],
             "pages": [asdict(page) for page in report.course.pages],
             "changes": [
                 {"before": before and asdict(before), "after": asdict(after)}

@@ -22,6 +22,7 @@ from twisted.python.failure import Failure as TwistedFailure
 
 from harvester.paging import StopReason
 from harvester.progress import Progress
+from harvester.project import ProjectError, settings_module
 from harvester.spider import ListingSpider
 from pipelines.dataset import CannotCreate, Locked
 from pipelines.ledger import Failure, Fault, held
@@ -78,9 +79,12 @@ class Outcome:
 
 
 def project_settings(output: Path | None, *, verbose: bool = False) -> Settings:
-    """Scrapy's settings of this project, with the output folder that was asked for."""
+    """Scrapy's settings of this project, with the output folder that was asked for.
+
+    Raises ``ProjectError``.
+    """
     settings = Settings()
-    settings.setmodule("harvester.settings")
+    settings.setmodule(settings_module())
     if output is not None:
         settings.set("HARVESTER_OUTPUT", str(output), priority="cmdline")
     settings.set("LOG_ENABLED", verbose, priority="cmdline")
@@ -168,6 +172,8 @@ def exit_of(error: BaseException) -> Exit:
         return Exit.TRY_LATER
     if isinstance(error, CannotCreate):
         return Exit.CANNOT_CREATE
+    if isinstance(error, ProjectError):
+        return Exit.CONFIG
     if isinstance(error, DatasetError):
         return Exit.DATA
     return Exit.IO_ERROR if isinstance(error, OSError) else Exit.BUG

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import scrapy
 from scrapy.crawler import CrawlerProcess
@@ -20,9 +22,23 @@ from harvester.parsers.tree import Unreadable
 from harvester.spider import ListingSpider
 from pipelines.identity import host_of
 
+_FOR_GOOD: Final = frozenset((301, 308))
+
 
 class PeekError(Exception):
     """The page cannot be had; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A page, and the address to ask for it from now on.
+
+    That is the one asked for, or where it has moved for good (301, 308).  A temporary redirect is
+    followed but not learned: "/latest", which leads to this month's page, leads elsewhere next month.
+    """
+
+    page: Page
+    address: str
 
 
 def is_address(target: str) -> bool:
@@ -39,15 +55,20 @@ def get(target: str, url: str | None, settings: Settings) -> Page:
             raise PeekError(
                 f"{target}: {error.strerror}; give a file or an http address"
             ) from error
+    return fetch(target, settings).page
+
+
+def fetch(url: str, settings: Settings) -> Fetched:
+    """The page at an address, fetched as a crawl would.  Raises ``PeekError``."""
     process = CrawlerProcess(settings)
     crawler = process.create_crawler(_OnePage)
-    process.crawl(crawler, url=target)
+    process.crawl(crawler, url=url)
     process.start()
     spider: Any = crawler.spider
-    if spider.page is None:
-        raise PeekError(f"{target}: {spider.trouble or 'no answer'}")
-    page: Page = spider.page
-    return page
+    if spider.fetched is None:
+        raise PeekError(f"{url}: {spider.trouble or 'no answer'}")
+    fetched: Fetched = spider.fetched
+    return fetched
 
 
 def read_as(
@@ -85,7 +106,7 @@ class _OnePage(scrapy.Spider):
     def __init__(self, url: str) -> None:
         super().__init__()
         self.start_urls = [url]
-        self.page: Page | None = None
+        self.fetched: Fetched | None = None
         self.trouble: str | None = None
 
     async def start(self) -> Any:
@@ -95,7 +116,10 @@ class _OnePage(scrapy.Spider):
     def keep(self, response: Response) -> None:
         content_type = (response.headers.get("Content-Type") or b"").decode("latin-1")
         headers = {"content-type": content_type}
-        self.page = Page(response.url, response.body, response.status, headers, datetime.now(UTC))
+        page = Page(response.url, response.body, response.status, headers, datetime.now(UTC))
+        hops = [*response.meta.get("redirect_urls", ()), response.url]
+        lasting = takewhile(_FOR_GOOD.__contains__, response.meta.get("redirect_reasons", ()))
+        self.fetched = Fetched(page, hops[len(list(lasting))])
 
     def fail(self, failure: TwistedFailure) -> None:
         self.trouble = str(failure.value) or type(failure.value).__name__

@@ -378,7 +378,7 @@ def test_scrapy_crawl_works_as_a_scrapy_user_expects(run, three_pages, tmp_path)
     assert items[0]["page_url"] == three_pages.url("/list/1")
     assert len(frame(tmp_path / "o")) == 6
     names = run("scrapy", "list", cwd=root)
-    assert names.out.split() == ["amnesty_org", "amnesty_usa", "belhelcom"]
+    assert {"amnesty_org", "amnesty_usa", "belhelcom"} <= set(names.out.split())
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,8 @@ def test_the_version_is_in_the_changelog() -> None:
 
 def test_every_source_says_what_was_verified() -> None:
     for name, cls in sources(project_settings(None)).items():
-        module = (ROOT / "harvester" / "spiders" / f"{name}.py").read_text("utf-8")
+        path = ROOT / "harvester" / "spiders" / f"{name.replace('-', '_')}.py"
+        module = path.read_text("utf-8")
         assert re.search(r"verified|assumed", module, re.IGNORECASE), name
         assert cls.start_urls
         assert cls.__doc__
@@ -95,7 +96,7 @@ def test_sources(run) -> None:
     assert done.code == 0
     assert "amnesty_usa" in done.out
     listed = json.loads(run("harvester", "sources", "--json").out)
-    assert [s["name"] for s in listed] == ["amnesty_org", "amnesty_usa", "belhelcom"]
+    assert {"amnesty_org", "amnesty_usa", "belhelcom"} <= {s["name"] for s in listed}
 
 
 def test_peek(run, site, tmp_path) -> None:

@@ -31,6 +31,7 @@ app.add_typer(archives.app)
 app.command("sources")(pages.sources_)
 app.command()(pages.status)
 app.command()(pages.peek)
+app.command()(pages.add)
 app.command()(pages.demo)
 
 
@@ -50,6 +51,7 @@ def _root(
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code."""
+    from harvester.project import ProjectError
     from pipelines.table import DatasetError
 
     try:
@@ -58,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         message = error.format_message().removeprefix("Invalid value: ")
         complain(f"{message} (see `harvester --help`)")
         code = 64
-    except DatasetError as error:
+    except (DatasetError, ProjectError) as error:
         from harvester.crawl import exit_of
 
         complain(str(error))

@@ -1,4 +1,4 @@
-"""Commands about the sources, and about single pages; they store nothing but a demo."""
+"""Commands about the sources, and about single pages; but for the demo's, they store no rows."""
 
 from __future__ import annotations
 
@@ -6,12 +6,22 @@ import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
+from zoneinfo import available_timezones
 
 import typer
 
 from harvester.cli.arguments import Json, Names, Output, chosen_of
 from harvester.terminal import complain, print_json, print_table, printable
+
+if TYPE_CHECKING:
+    from harvester.parsers.listing import Listing
+
+Hints = Annotated[
+    list[str] | None,
+    typer.Option("--hint", metavar="LINE", help="A line of a pattern that learning has to keep."),
+]
 
 
 def sources_(
@@ -112,10 +122,7 @@ def peek(
     source: Annotated[
         str | None, typer.Option(help="Read as this source does [default: by the address's host].")
     ] = None,
-    hint: Annotated[
-        list[str] | None,
-        typer.Option(metavar="LINE", help="A line of a pattern that learning has to keep."),
-    ] = None,
+    hint: Hints = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Say what learning weighed; no source's pattern.")
     ] = False,
@@ -142,20 +149,126 @@ def peek(
         pattern = listing.pattern.to_dict() if listing.pattern else None
         print_json({**listing.to_dict(), "pattern": pattern, "evidence": listing.evidence.reasons})
     elif listing.entries:
-        rows = [
-            [e.day or e.published_raw, e.kind, e.title, e.teaser, e.url] for e in listing.entries
-        ]
-        print_table(["date", "kind", "title", "teaser", "address"], rows)
-        typer.echo(f"{len(rows)} entries; next page: {listing.next_url or 'none'}")
-        typer.echo(f"pattern ({'; '.join(listing.evidence.reasons)}):")
-        typer.echo(listing.pattern.to_toml() if listing.pattern else "", nl=False)
+        _preview(listing)
     if explain and not as_json:
         for line in reasons(page, hints):
             typer.echo(printable(line))
-    if not listing.entries:
-        complain(f"{page.url}: no listing: {'; '.join(listing.evidence.reasons)}")
+    return Exit.OK if listing.entries else _no_listing(page.url, listing)
+
+
+def add(
+    url: Annotated[str, typer.Argument(metavar="URL", help="The listing's first page.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The source's: a-z, 0-9, _ and -.")],
+    language: Annotated[
+        str | None,
+        typer.Option(metavar="TAG", help='Of the listing, "pt-BR" [default: as the page says].'),
+    ] = None,
+    timezone: Annotated[
+        str | None,
+        typer.Option(metavar="ZONE", help='Of the site, "Europe/Minsk" [default: of its dates].'),
+    ] = None,
+    hint: Hints = None,
+) -> int:
+    """Make a source of a listing: look at the page, learn it, write the source's file.
+
+    The page is recorded beside the entries that were read from it; a test fails until a person has
+    compared the two.  Nothing is overwritten.  `harvester peek URL` shows the same, and writes nothing.
+    """
+    from harvester import scaffold
+    from harvester.crawl import Exit, project_settings, sources
+    from harvester.peek import PeekError, fetch
+    from harvester.project import rooms
+
+    hints = _hint(hint or [])
+    _check_locale(language, timezone)
+    _check_address(url)
+    settings = project_settings(None)
+    home = rooms(settings)
+    if problem := scaffold.unfit(name):
+        raise typer.BadParameter(f"{name!r} cannot be a source's name: {problem}")
+    if name in sources(settings):
+        raise typer.BadParameter(f"there is a source {name!r} already; choose another name")
+    for path in scaffold.places(name, home):
+        if path.exists():
+            raise typer.BadParameter(f"{path} exists already; choose another name, or remove it")
+    try:
+        fetched = fetch(url.partition("#")[0], settings)
+    except PeekError as error:
+        complain(str(error))
         return Exit.UNAVAILABLE
-    return 0
+    page, address = fetched.page, fetched.address.partition("#")[0]
+    draft = scaffold.draft(
+        page, name=name, start_url=address, language=language, timezone=timezone, hint=hints
+    )
+    if not draft.listing.entries:
+        return _no_listing(page.url, draft.listing)
+    _preview(draft.listing)
+    if page.url != address:
+        typer.echo(f"start address: {address}, which leads to {page.url} for now")
+    elif address != url:
+        typer.echo(f"start address: {address}")
+    for line in scaffold.doubts(draft):
+        typer.echo(f"doubtful: {printable(line)}")
+    files = scaffold.files(draft, home)
+    try:
+        scaffold.write(files)
+    except OSError as error:
+        complain(f"{error.filename or home.root}: {error.strerror}; nothing was written")
+        return Exit.CANNOT_CREATE
+    recorded, expected, source = map(_near, files)
+    typer.echo(f"written: {source}, {recorded}, {expected}")
+    typer.echo("next:")
+    for what in scaffold.asks(draft):
+        typer.echo(f"  set {what} in {source}")
+    typer.echo(f"  harvester crawl {name}")
+    typer.echo(f'  compare {recorded} with {expected}, then set "reviewed": true in it;')
+    typer.echo("  until then the tests fail")
+    return Exit.OK
+
+
+def _preview(listing: Listing) -> None:
+    """Show what was read from a page, and by which pattern."""
+    rows = [[e.day or e.published_raw, e.kind, e.title, e.teaser, e.url] for e in listing.entries]
+    print_table(["date", "kind", "title", "teaser", "address"], rows)
+    typer.echo(f"{len(rows)} entries; next page: {listing.next_url or 'none'}")
+    typer.echo(f"pattern ({'; '.join(listing.evidence.reasons)}):")
+    typer.echo(listing.pattern.to_toml() if listing.pattern else "", nl=False)
+
+
+def _no_listing(url: str, listing: Listing) -> int:
+    """Say why nothing was read from a page."""
+    from harvester.crawl import Exit
+
+    complain(f"{url}: no listing: {'; '.join(listing.evidence.reasons)}")
+    return Exit.UNAVAILABLE
+
+
+def _check_address(url: str) -> None:
+    """Raise ``typer.BadParameter`` for what cannot be the address of a source."""
+    from pipelines.identity import canonical_url
+
+    if canonical_url(url) is None:
+        raise typer.BadParameter(f"{url!r} is no http address")
+    if "@" in urlsplit(url).netloc:  # it would stand in the files, in every row, archive and log
+        raise typer.BadParameter(
+            "the address holds a login; leave it out, and set http_user in the source's file"
+        )
+
+
+def _check_locale(language: str | None, timezone: str | None) -> None:
+    """Raise ``typer.BadParameter`` for no language tag, and for no zone."""
+    from harvester.parsers.listing import LANGUAGE
+
+    if language is not None and not LANGUAGE.fullmatch(language):
+        raise typer.BadParameter(f'--language {language!r} is no language tag, as "en" or "pt-BR"')
+    if timezone is not None and timezone not in available_timezones():
+        raise typer.BadParameter(f'--timezone {timezone!r} is no time zone, as "Europe/Minsk"')
+
+
+def _near(path: Path) -> Path:
+    """A path as a person in the working directory would type it."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def _hint(lines: list[str]) -> dict[str, object]:

@@ -29,7 +29,7 @@ from harvester.parsers.records import Record, find_records
 from harvester.parsers.tree import Unreadable, absolute, base_url, parse
 from pipelines.entry import Entry
 
-_LANGUAGE: Final = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,3}")
+LANGUAGE: Final = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,3}")
 
 ReadRecord = Callable[[Tag], Entry | None]
 ReadDates = Callable[[Sequence[str | None]], list[Reading]]
@@ -186,7 +186,7 @@ def _declared_language(tree: LexborHTMLParser) -> str | None:
     root = tree.root
     declared = (root.attributes.get("lang") or "").strip() if root else ""
     declared = declared.replace("_", "-")
-    return declared if _LANGUAGE.fullmatch(declared) else None
+    return declared if LANGUAGE.fullmatch(declared) else None
 
 
 def _clock(page: Page, timezone: str | None) -> datetime | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import configparser
 import os
+import sys
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -38,13 +39,17 @@ class Rooms:
 
 def settings_module() -> str:
     """The module of the settings.  Raises ``ProjectError`` where ``scrapy.cfg`` names none there is."""
-    from scrapy.utils.conf import init_env
+    from scrapy.utils.conf import closest_scrapy_cfg, get_config
 
     try:
-        init_env(
-            os.environ.get("SCRAPY_PROJECT", "default")
-        )  # the project's folder can be imported
-        name = os.environ.get("SCRAPY_SETTINGS_MODULE", OWN)
+        project = os.environ.get("SCRAPY_PROJECT", "default")
+        name = os.environ.get("SCRAPY_SETTINGS_MODULE") or get_config().get(
+            "settings", project, fallback=OWN
+        )
+        if closest := closest_scrapy_cfg():  # the project's folder can be imported, as for Scrapy
+            folder = str(Path(closest).parent)
+            if folder not in sys.path:
+                sys.path.append(folder)
         return name if hasattr(import_module(name), "HARVESTER_OUTPUT") else OWN
     except (ImportError, configparser.Error) as error:
         reason = " ".join(str(error).split())

@@ -43,9 +43,8 @@ def settings_module() -> str:
 
     try:
         project = os.environ.get("SCRAPY_PROJECT", "default")
-        name = os.environ.get("SCRAPY_SETTINGS_MODULE") or get_config().get(
-            "settings", project, fallback=OWN
-        )
+        told = get_config().get("settings", project, fallback=OWN)
+        name = os.environ.get("SCRAPY_SETTINGS_MODULE", told)
         if closest := closest_scrapy_cfg():  # the project's folder can be imported, as for Scrapy
             folder = str(Path(closest).parent)
             if folder not in sys.path:

@@ -18,8 +18,10 @@ from typing import Any
 from scrapy.crawler import Crawler, CrawlerProcess
 from scrapy.settings import Settings
 from scrapy.spiderloader import SpiderLoader
+from scrapy.utils.reactor import install_reactor
 from twisted.python.failure import Failure as TwistedFailure
 
+from harvester.browser import CannotRender
 from harvester.paging import StopReason
 from harvester.progress import Progress
 from harvester.project import ProjectError, settings_module
@@ -108,8 +110,11 @@ def crawl(
     # 700 new objects, as is the default, costs a tenth of it.
     gc.set_threshold(50_000, 20, 50)
     process = CrawlerProcess(settings)
+    # Scrapy leaves it to the first source, which takes the others along where it cannot begin.
+    install_reactor(settings["TWISTED_REACTOR"], settings["ASYNCIO_EVENT_LOOP"])
     if not settings.getbool("LOG_ENABLED"):  # else lines are made for nobody, several a page
-        logging.getLogger("scrapy").setLevel(logging.CRITICAL)
+        for name in ("scrapy", "scrapy-playwright"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     raised: dict[str, BaseException] = {}
     crawlers: dict[str, Crawler] = {}
     with Progress(enabled=progress) as shown:
@@ -172,7 +177,7 @@ def exit_of(error: BaseException) -> Exit:
         return Exit.TRY_LATER
     if isinstance(error, CannotCreate):
         return Exit.CANNOT_CREATE
-    if isinstance(error, ProjectError):
+    if isinstance(error, (ProjectError, CannotRender)):
         return Exit.CONFIG
     if isinstance(error, DatasetError):
         return Exit.DATA
@@ -189,4 +194,5 @@ def _summary(failures: Sequence[Failure], report: Report) -> str:
 def _line(error: BaseException) -> str:
     if isinstance(error, OSError):
         return f"{error.filename or 'output'}: {error.strerror or error}"
-    return str(error) if isinstance(error, DatasetError) else f"{type(error).__name__}: {error}"
+    plain = isinstance(error, (DatasetError, CannotRender))
+    return str(error) if plain else f"{type(error).__name__}: {error}"

@@ -12,9 +12,10 @@ from typing import Any, Final
 import scrapy
 from scrapy.crawler import CrawlerProcess
 from scrapy.http import Response
-from scrapy.settings import Settings
+from scrapy.settings import BaseSettings, Settings
 from twisted.python.failure import Failure as TwistedFailure
 
+from harvester import browser
 from harvester.page import Page
 from harvester.parsers.explanation import explain
 from harvester.parsers.listing import Listing, read
@@ -46,8 +47,13 @@ def is_address(target: str) -> bool:
     return target.lower().startswith(("http://", "https://"))
 
 
-def get(target: str, url: str | None, settings: Settings) -> Page:
-    """The page at an address, or in a file.  Raises ``PeekError``."""
+def get(
+    target: str, url: str | None, settings: Settings, source: type[ListingSpider] | None = None
+) -> Page:
+    """The page at an address, or in a file.  Raises ``PeekError``.
+
+    What is fetched for a ``source`` that says so is rendered; raises ``CannotRender``.
+    """
     if not target.lower().startswith(("http://", "https://")):
         try:
             return Page(url or Path(target).absolute().as_uri(), Path(target).read_bytes())
@@ -55,14 +61,17 @@ def get(target: str, url: str | None, settings: Settings) -> Page:
             raise PeekError(
                 f"{target}: {error.strerror}; give a file or an http address"
             ) from error
-    return fetch(target, settings).page
+    return fetch(target, settings, source).page
 
 
-def fetch(url: str, settings: Settings) -> Fetched:
+def fetch(url: str, settings: Settings, source: type[ListingSpider] | None = None) -> Fetched:
     """The page at an address, fetched as a crawl would.  Raises ``PeekError``."""
+    render = source is not None and source.render
+    if render:
+        browser.check(settings)
     process = CrawlerProcess(settings)
-    crawler = process.create_crawler(_OnePage)
-    process.crawl(crawler, url=url)
+    crawler = process.create_crawler(_OneRendered if render else _OnePage)
+    process.crawl(crawler, url=url, source=source)
     process.start()
     spider: Any = crawler.spider
     if spider.fetched is None:
@@ -83,11 +92,21 @@ def read_as(
 
     With a ``hint``, or with ``learned``, no source's pattern is used.
     """
-    for source, cls in sources.items():
-        own = {host_of(url) for url in cls.start_urls}
-        if (source == name or (name is None and host_of(page.url) in own)) and not hint:
-            return read(page, language=cls.language, hint=cls.hint) if learned else cls().read(page)
-    return read(page, hint=hint)
+    cls = source_of(page.url, sources, name)
+    if cls is None or hint:
+        return read(page, hint=hint)
+    return read(page, language=cls.language, hint=cls.hint) if learned else cls().read(page)
+
+
+def source_of(
+    url: str, sources: Mapping[str, type[ListingSpider]], name: str | None
+) -> type[ListingSpider] | None:
+    """The named source, or the one whose site an address is on."""
+    if name is not None:
+        return sources.get(name)
+    host = host_of(url)
+    of_host = (cls for cls in sources.values() if host in map(host_of, cls.start_urls))
+    return next(of_host, None)
 
 
 def reasons(page: Page, hint: Mapping[str, Any] | None = None) -> list[str]:
@@ -102,16 +121,19 @@ class _OnePage(scrapy.Spider):
     """Fetches one address and keeps it."""
 
     name = "peek"
+    meta: Mapping[str, Any] = {}
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, source: type[ListingSpider] | None) -> None:
         super().__init__()
+        if source is not None:
+            self.language, self.timezone = source.language, source.timezone
         self.start_urls = [url]
         self.fetched: Fetched | None = None
         self.trouble: str | None = None
 
     async def start(self) -> Any:
         for url in self.start_urls:
-            yield scrapy.Request(url, callback=self.keep, errback=self.fail)
+            yield scrapy.Request(url, callback=self.keep, errback=self.fail, meta=dict(self.meta))
 
     def keep(self, response: Response) -> None:
         content_type = (response.headers.get("Content-Type") or b"").decode("latin-1")
@@ -123,3 +145,14 @@ class _OnePage(scrapy.Spider):
 
     def fail(self, failure: TwistedFailure) -> None:
         self.trouble = str(failure.value) or type(failure.value).__name__
+
+
+class _OneRendered(_OnePage):
+    """The same, as it stands after its scripts ran."""
+
+    meta = {browser.RENDER: True}
+
+    @classmethod
+    def update_settings(cls, settings: BaseSettings) -> None:
+        super().update_settings(settings)
+        browser.use_browser(settings)

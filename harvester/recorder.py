@@ -24,6 +24,7 @@ from scrapy.settings import BaseSettings
 from harvester.archive.past import Past, validators
 from harvester.archive.words import NOT_MODIFIED, Answer, Exchange, Truncated
 from harvester.archive.writer import ArchiveWriter
+from harvester.browser import RENDER, RENDERED_BY
 from harvester.reading import Evidence
 from harvester.spider import EVIDENCE, ListingSpider, OutputError
 from pipelines.dataset import Dataset
@@ -61,7 +62,8 @@ class Recorder:
             self._past = Past(self._dataset().archive_files(spider.name))
         if answer := self._past.answer(request.url):
             request.meta[_KNOWN] = answer
-            request.headers.update(validators(answer))
+            if RENDER not in request.meta:  # "not modified" is no page that scripts could run in
+                request.headers.update(validators(answer))
 
     def process_response(self, request: Request, response: Response) -> Response | Request:
         """Write the exchange down, then let the answer pass."""
@@ -84,6 +86,7 @@ class Recorder:
             listing="chain" in request.cb_kwargs,
             truncated=_truncated(response),
             known=known,
+            rendered_by=request.meta.pop(RENDERED_BY, None),
         )
         try:
             writer = self._writer or self._opened(spider)

@@ -33,6 +33,9 @@ HARVESTER_BACK_OFF = 2.0
 _LOOPBACK = {"concurrency": 8, "delay": 0.0, "jitter": 0.0}
 DOWNLOAD_SLOTS = dict.fromkeys(("127.0.0.1", "localhost", "::1", "[::1]"), _LOOPBACK)
 
+# The Chromium that renders the pages of sources with `render = True`; else the first on the PATH.
+HARVESTER_CHROMIUM = os.environ.get("HARVESTER_CHROMIUM", "")
+
 # Safe: certificates are checked, sizes and times are bounded, nothing listens.
 DOWNLOAD_VERIFY_CERTIFICATES = True
 DOWNLOAD_MAXSIZE = 32 * 1024 * 1024

@@ -3,6 +3,7 @@
     name, start_urls, language, timezone        always
     pattern                                      where the markup is known; learned otherwise
     read_record(tag)                             where single records need a person's hand
+    render                                       where the listing is made by scripts
 
 The spider only yields: entries as items, next pages as requests.  What to keep of them is decided in
 ``pipelines``, what to fetch next in ``paging``.
@@ -22,11 +23,12 @@ from bs4 import Tag
 from scrapy import signals
 from scrapy.exceptions import IgnoreRequest
 from scrapy.http import Request, Response
+from scrapy.settings import BaseSettings
 from scrapy.spidermiddlewares.httperror import HttpError
 from twisted.python.failure import Failure as TwistedFailure
 from xxhash import xxh3_128_digest
 
-from harvester import paging
+from harvester import browser, paging
 from harvester.page import Page
 from harvester.paging import Chain, Follow, StopReason
 from harvester.parsers.listing import Listing, read
@@ -76,12 +78,15 @@ class ListingSpider(scrapy.Spider):
     Where a listing has changed its layout, ``pattern`` names the day from which each pattern holds,
     ``{"2015-03-01": ListingPattern(...), "2021-09-14": ...}``: archived pages are read with that of
     their day, and learned where they are older than all.
+
+    With ``render`` a browser runs the scripts of each page, and what the page says then is archived.
     """
 
     language: ClassVar[str | None] = None
     timezone: ClassVar[str] = "UTC"
     pattern: ClassVar[ListingPattern | Mapping[str, ListingPattern] | None] = None
     hint: ClassVar[Mapping[str, Any] | None] = None
+    render: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -128,8 +133,20 @@ class ListingSpider(scrapy.Spider):
         self._findings: list[Finding] = []
 
     @classmethod
+    def update_settings(cls, settings: BaseSettings) -> None:
+        """The settings of this source alone."""
+        super().update_settings(settings)
+        if cls.render:
+            browser.use_browser(settings)
+
+    @classmethod
     def from_crawler(cls, crawler: Crawler, *args: Any, **kwargs: Any) -> Self:
-        """Scrapy's door; errors in callbacks are heard, so that they reach the ledger."""
+        """Scrapy's door; errors in callbacks are heard, so that they reach the ledger.
+
+        Raises ``CannotRender`` where the source needs a browser that is not there.
+        """
+        if cls.render:
+            browser.check(crawler.settings)
         spider = super().from_crawler(crawler, *args, **kwargs)
         crawler.signals.connect(spider.broke, signals.spider_error)
         spider.batches = crawler.settings.getbool("HARVESTER_BATCHES")
@@ -231,6 +248,7 @@ class ListingSpider(scrapy.Spider):
             callback=self.parse,
             errback=self.failed,
             cb_kwargs={"chain": chain},
+            meta={browser.RENDER: True} if self.render else None,
             dont_filter=True,
         )
 

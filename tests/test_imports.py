@@ -19,6 +19,8 @@ FLOORS = {
     "harvester.politeness": 2,
     "harvester.guard": 2,
     "harvester.reading": 3,
+    "harvester.browser": 2,
+    "harvester.renderer": 3,
     "harvester.spider": 3,
     "harvester.recorder": 4,
     "harvester.replay": 4,
@@ -50,6 +52,8 @@ ONLY_IN = {
     "typer": "harvester.cli* harvester.demo harvester.terminal",
     "filelock": "pipelines.dataset",
     "rapidfuzz": "pipelines.similarity pipelines.comparison",
+    "playwright": "harvester.renderer",
+    "scrapy_playwright": "harvester.renderer",
     "regex": "pipelines.similarity",
     "xxhash": "pipelines.similarity harvester.spider harvester.reading",
 }

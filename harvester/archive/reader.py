@@ -25,6 +25,7 @@ from harvester.archive.words import (
     NOT_MODIFIED,
     REFERS_TO_FILE,
     REFERS_TO_OFFSET,
+    RENDERED,
     ROLE,
     UNCHANGED,
     Answer,
@@ -257,6 +258,7 @@ def _answer(
         listing=not marked or found.header(ROLE) == LISTING,
         record_id=record.record_id,
         truncated=original.truncated if original else found.header("WARC-Truncated") or None,
+        rendered_by=found.header(RENDERED) or None,
         original=original.original
         if original
         else Original(

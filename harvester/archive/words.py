@@ -14,10 +14,11 @@ Truncated = Literal["length", "time", "disconnect", "unspecified"]
 NOT_MODIFIED: Final = 304
 IDENTICAL: Final = "http://netpreserve.org/warc/1.1/revisit/identical-payload-digest"
 UNCHANGED: Final = "http://netpreserve.org/warc/1.1/revisit/server-not-modified"
-# Fields of ours in WARC records: the role of an answer, and where the record that a revisit refers to
-# lies (these two are Heritrix's).
+# Fields of ours in WARC records: the role of an answer, the browser that rendered it, and where the
+# record that a revisit refers to lies (these two are Heritrix's).
 ROLE: Final = "Harvester-Role"
 LISTING: Final = "listing"
+RENDERED: Final = "Harvester-Rendered-By"
 REFERS_TO_FILE: Final = "WARC-Refers-To-Filename"
 REFERS_TO_OFFSET: Final = "WARC-Refers-To-File-Offset"
 
@@ -39,7 +40,8 @@ class Answer:
     """An archived answer; ``body`` still has its content encoding, header names are lower case.
 
     The answer of a revisit record has the body of the ``original`` that it refers to, and where the
-    server had only said "not modified", its headers and status too.
+    server had only said "not modified", its headers and status too.  ``rendered_by`` is the browser
+    that made the body of what the server had sent.
     """
 
     url: str
@@ -51,6 +53,7 @@ class Answer:
     record_id: str
     original: Original
     truncated: str | None = None
+    rendered_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +62,8 @@ class Exchange:
 
     ``listing``: asked for as a page of the listing (not robots.txt).  ``known`` is the archived answer
     that a "not modified" confirms, or that this one may repeat.  ``taken_from`` is where a web archive
-    gave it, if one did: then the request went there.
+    gave it, if one did: then the request went there.  ``rendered_by`` is the browser whose rendering
+    the body is, if it is one.
     """
 
     url: str
@@ -75,6 +79,7 @@ class Exchange:
     truncated: Truncated | None = None
     known: Answer | None = None
     taken_from: str | None = None
+    rendered_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ from harvester.archive.words import (
     NOT_MODIFIED,
     REFERS_TO_FILE,
     REFERS_TO_OFFSET,
+    RENDERED,
     ROLE,
     UNCHANGED,
     Exchange,
@@ -156,6 +157,8 @@ class ArchiveWriter:
         record = self._record(kind, exchange)
         if exchange.listing:
             record.headers[ROLE] = LISTING
+        if exchange.rendered_by:
+            record.headers[RENDERED] = exchange.rendered_by
         if exchange.taken_from:  # as pywb writes them
             record.headers["WARC-Source-URI"] = exchange.taken_from
             record.headers["WARC-Creation-Date"] = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -189,6 +189,7 @@ def show(
         "fetched_at": found.answer.fetched_at if found and found.answer else None,
         "address": found.line.url if found else None,
         "digest": found.line.digest if found else None,
+        "rendered_by": found.answer.rendered_by if found and found.answer else None,
         "revisit_of": found.answer.original.record_id
         if found and found.answer and found.line.original
         else None,

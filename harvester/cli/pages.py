@@ -129,8 +129,9 @@ def peek(
     as_json: Json = False,
 ) -> int:
     """Show what would be read from a page; nothing is stored."""
+    from harvester.browser import CannotRender
     from harvester.crawl import Exit, project_settings, sources
-    from harvester.peek import PeekError, get, is_address, read_as, reasons
+    from harvester.peek import PeekError, get, is_address, read_as, reasons, source_of
 
     hints = _hint(hint or [])
     settings = project_settings(None)
@@ -140,7 +141,10 @@ def peek(
     if not is_address(target) and not Path(target).is_file():
         raise typer.BadParameter(f"{target}: no such file, and no http address")
     try:
-        page = get(target, url, settings)
+        page = get(target, url, settings, source_of(target, known, source))
+    except CannotRender as error:
+        complain(f"{target}: {error}")
+        return Exit.CONFIG
     except PeekError as error:
         complain(str(error))
         return Exit.UNAVAILABLE

@@ -76,7 +76,13 @@ class Driver(PlaywrightBrowserProvider):  # type: ignore[misc]
         """A new browser: the first, or the next after a crash."""
         if self.playwright is None:
             await super().start()
-        browser: Browser = await super().launch_browser()
+        try:
+            browser: Browser = await super().launch_browser()
+        except PlaywrightError as error:
+            path = self.config.launch_options["executable_path"]
+            raise BrowserFailed(
+                f"Chromium does not start; see why: {path} --headless --dump-dom about:blank"
+            ) from error
         return browser
 
 
@@ -93,7 +99,7 @@ class Renderer(ScrapyPlaywrightDownloadHandler):  # type: ignore[misc]
         """The answer to a request, rendered if it is a page that asks for it."""
         began = monotonic()
         response: Response = await super().download_request(request)
-        if RENDER not in request.meta:
+        if RENDER not in request.meta or _is_cut(response):
             return response
         try:
             plain = self._unpacked(request, response)
@@ -130,8 +136,8 @@ class Renderer(ScrapyPlaywrightDownloadHandler):  # type: ignore[misc]
                     part.process_request(request)
             async with self._hosts[host_of(request.url)]:
                 response: Response = await super().download_request(request)
-            if response.flags:
-                raise IgnoreRequest(f"the answer is too long, or ended early: {response.flags}")
+            if _is_cut(response):
+                raise IgnoreRequest("the answer is too long, or ended early")
             part = self._part(RedirectMiddleware)
             told = part.process_response(request, response) if part else response
             if isinstance(told, Request):
@@ -302,13 +308,15 @@ class _Rendering:
 
 
 def _is_page(response: Response) -> bool:
-    """Whether there is something to render: no redirect, no error, nothing that was cut."""
+    """Whether there is something to render: no redirect, no error, nothing empty."""
     return (
-        isinstance(response, HtmlResponse)
-        and 200 <= response.status < 300
-        and bool(response.body)
-        and not response.flags
+        isinstance(response, HtmlResponse) and 200 <= response.status < 300 and bool(response.body)
     )
+
+
+def _is_cut(response: Response) -> bool:
+    """Whether an answer was too long, or its connection broke."""
+    return not {"download_stopped", "dataloss"}.isdisjoint(response.flags)
 
 
 def _for_scripts(response: Response) -> dict[str, str]:

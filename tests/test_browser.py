@@ -98,13 +98,19 @@ def command(tmp_path: Path) -> Command:
 def second() -> Iterator[tuple[str, list[str]]]:
     """Another server on loopback, which nobody typed: its address, and what it was asked for."""
     asked: list[str] = []
+    # Without their lengths, as HTTP/1.0 allows.
+    served = {
+        path: body.encode() for path, body in zip(("/list", "/api/1"), made(1, last=1), strict=True)
+    }
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             asked.append(self.path)
             self.send_response(200)
             self.send_header("Access-Control-Allow-Origin", "*")
+            self.send_header("Content-Type", "text/html")
             self.end_headers()
+            self.wfile.write(served.get(self.path, b""))
 
         do_POST = do_GET
 
@@ -371,8 +377,10 @@ def test_a_second_port_is_asked_if_it_was_typed(site, second, command) -> None:
     script = f"fetch('http://{other}/fetch')"
     site.pages["/list/1"] = text.replace("<script>", f"<script>{script};", 1)
     command.source(site.url("/list/1"))
-    command("crawl", "made", "--start-url", site.url("/list/1"), "--start-url", f"http://{other}/")
+    urls = ("--start-url", site.url("/list/1"), "--start-url", f"http://{other}/list")
+    assert command("crawl", "made", *urls).code == 0
     assert "/fetch" in asked
+    assert asked.count("/api/1") == 1, "the page there is rendered, too"
 
 
 # ------------------------------------------------------------------ how it ends
@@ -413,6 +421,16 @@ def test_what_never_ends_is_ended(site, command, tmp_path, name) -> None:
     assert len(frame(command.output)) == 3, "the other page is read"
     assert site.asked.count("/list/1") == 1, "a second time would end in the same way"
     assert left_behind(mark) == []
+
+
+@needs_a_browser
+def test_a_chromium_that_does_not_start(three_made, command) -> None:
+    broken = command.sources / "chromium"
+    broken.write_text("#!/bin/sh\nexit 1\n")
+    broken.chmod(0o755)
+    done = command("crawl", "made", HARVESTER_CHROMIUM=str(broken))
+    assert (done.code, done.err.count("\n")) == (69, 1)
+    assert f"Chromium does not start; see why: {broken} --headless" in done.err
 
 
 @needs_a_browser

@@ -16,7 +16,7 @@ from contextlib import suppress
 from importlib.metadata import version
 from itertools import count
 from time import monotonic
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from playwright.async_api import Browser, Page, Route
 from playwright.async_api import Error as PlaywrightError
@@ -59,7 +59,6 @@ _NOT_FOR_SCRIPTS: Final = frozenset(
 )
 
 _log = logging.getLogger(__name__)
-_Part = TypeVar("_Part")
 
 
 class BrowserFailed(OSError):
@@ -145,7 +144,7 @@ class Renderer(ScrapyPlaywrightDownloadHandler):  # type: ignore[misc]
                 continue
             return self._unpacked(request, response)
 
-    def _part(self, kind: type[_Part]) -> Any:
+    def _part(self, kind: type[Any]) -> Any:
         """The crawler's own middleware of a kind, if it has one."""
         return self.crawler.get_downloader_middleware(kind)
 

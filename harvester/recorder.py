@@ -84,6 +84,7 @@ class Recorder:
             fetched_at=datetime.now(UTC),
             ip_address=str(response.ip_address) if response.ip_address else None,
             listing="chain" in request.cb_kwargs,
+            article_of=request.cb_kwargs.get("article_of"),
             truncated=_truncated(response),
             known=known,
             rendered_by=request.meta.pop(RENDERED_BY, None),

@@ -40,8 +40,9 @@ from harvester.paging import same_listing
 from harvester.reading import Evidence, Reader
 from harvester.spider import ListingSpider
 from pipelines import ledger
+from pipelines.articles import dated
 from pipelines.dataset import Dataset, run_of
-from pipelines.entry import Sighting
+from pipelines.entry import ArticleDate, Sighting
 from pipelines.health import Finding, Habit
 from pipelines.ledger import Course, Failure, Fault, PageSeen, Stop, held
 from pipelines.publish import Report, publish
@@ -143,6 +144,7 @@ def read_archived_run(
     failures: list[Failure] = []
     sightings: list[Sighting] = []
     findings: list[Finding] = []
+    dates: dict[str, ArticleDate] = {}
     followed: set[str] = set()
     ours = run is not None and bool(run.scope.start_urls)
     for path in archived.files:
@@ -152,6 +154,9 @@ def read_archived_run(
             if isinstance(answer, Damage):
                 reason = f"at byte {answer.offset}: {answer.reason}"
                 failures.append(Failure(url=str(path), reason=reason, fault=Fault.DATA))
+                continue
+            if ours and answer.article_of and answer.status == 200 and not answer.truncated:
+                dates |= _article_date(spider, answer, decoder)
                 continue
             if other := _unread(answer, run, spider, reading, followed):
                 reading.others[other] += 1
@@ -194,7 +199,21 @@ def read_archived_run(
     if run is None:
         return list(_runs_from_elsewhere(spider, course, sightings))
     stops = [Stop(start_url=url, reason=_DIED, whole=False) for url in run.scope.start_urls]
-    return [ReadRun(run=run, course=replace(course, stops=tuple(stops)), sightings=sightings)]
+    seen_then = list(dated(sightings, dates))
+    return [ReadRun(run=run, course=replace(course, stops=tuple(stops)), sightings=seen_then)]
+
+
+def _article_date(
+    spider: ListingSpider, answer: Answer, decoder: HttpCompressionMiddleware
+) -> dict[str, ArticleDate]:
+    """The date that an entry's own page gives, by the entry's address; a live run reads it so, too."""
+    assert answer.article_of is not None
+    try:
+        page = _page(answer, decoder)
+    except (OSError, IgnoreRequest):
+        return {}
+    found = spider.date_of(page, answer.article_of, answer.record_id)
+    return {found.url: found} if found else {}
 
 
 def _runs_from_elsewhere(

@@ -31,13 +31,15 @@ from xxhash import xxh3_128_digest
 from harvester import browser, paging
 from harvester.page import Page
 from harvester.paging import Chain, Follow, StopReason
+from harvester.parsers.article import article_date
 from harvester.parsers.listing import Listing, read
 from harvester.parsers.pattern import ListingPattern
 from harvester.parsers.standin import stands_in
 from harvester.politeness import ComeBackLater
 from harvester.reading import Evidence, Reader
-from pipelines.entry import Batch, Entry, Sighting
-from pipelines.health import Finding, is_held
+from pipelines.articles import lacks_date
+from pipelines.entry import ArticleDate, Batch, Entry, Sighting
+from pipelines.health import Finding, Severity, is_held
 from pipelines.identity import canonical_url, host_of
 from pipelines.ledger import Course, Failure, Fault, PageSeen, Stop
 from pipelines.run import Run, Scope
@@ -79,6 +81,9 @@ class ListingSpider(scrapy.Spider):
     ``{"2015-03-01": ListingPattern(...), "2021-09-14": ...}``: archived pages are read with that of
     their day, and learned where they are older than all.
 
+    Where the listing prints no dates, ``article_dates`` is how many pages of new entries a run may fetch
+    for theirs.
+
     With ``render`` a browser runs the scripts of each page, and what the page says then is archived.
     """
 
@@ -87,6 +92,7 @@ class ListingSpider(scrapy.Spider):
     pattern: ClassVar[ListingPattern | Mapping[str, ListingPattern] | None] = None
     hint: ClassVar[Mapping[str, Any] | None] = None
     render: ClassVar[bool] = False
+    article_dates: ClassVar[int] = 0
 
     def __init__(
         self,
@@ -131,6 +137,8 @@ class ListingSpider(scrapy.Spider):
         self._stops: dict[str, Stop] = {}
         self._failures: list[Failure] = []
         self._findings: list[Finding] = []
+        self._asked: set[str] = set()  # articles
+        self._dated = 0
 
     @classmethod
     def update_settings(cls, settings: BaseSettings) -> None:
@@ -192,6 +200,19 @@ class ListingSpider(scrapy.Spider):
         hint = None if examples else self.hint
         return read(
             page, language=self.language, timezone=self.timezone, hint=hint, examples=examples
+        )
+
+    def date_of(self, page: Page, entry_url: str, record_id: str) -> ArticleDate | None:
+        """The date that an entry's own page gives; live runs and replays alike."""
+        found = article_date(page, self.language)
+        if found is None:
+            return None
+        return ArticleDate(
+            url=entry_url,
+            published=found.value,
+            published_precision=found.precision,
+            published_raw=found.raw,
+            warc_record_id=record_id,
         )
 
     def look(self, page: Page, evidence: Evidence, scope: Scope, reader: Reader) -> Look:
@@ -259,14 +280,7 @@ class ListingSpider(scrapy.Spider):
         self._stop(chain, StopReason.FAILED)
         now = datetime.now(UTC)
         evidence = response.meta.get(EVIDENCE) or Evidence("", "", "", now, now)
-        content_type = (response.headers.get("Content-Type") or b"").decode("latin-1")
-        page = Page(
-            response.url,
-            response.body,
-            response.status,
-            {"content-type": content_type},
-            evidence.body_from,
-        )
+        page = _page(response, evidence)
         look = self.look(page, evidence, self.scope, self.reader)
         self._pages.append(look.seen)
         self._findings += look.findings
@@ -276,17 +290,19 @@ class ListingSpider(scrapy.Spider):
             yield Batch(tuple(look.sightings))
         else:
             yield from look.sightings
+        news = self._news(chain, look)
         seen = paging.Seen(
             url=response.url,
             digest=xxh3_128_digest(response.body),
             entries=look.listing.entries,
             next_url=look.listing.next_url,
             fetched_on=evidence.fetched_at.date(),
-            known_tail=self._known_tail(chain, look),
+            known_tail=self._known_tail(chain, look, news),
         )
         if is_held(look.findings):
             self._stop(chain, StopReason.CHANGED)
             return
+        yield from self._articles(look, news)
         chain.saw(seen, self.scope)
         step = paging.decide(seen, chain, self.scope, self.hosts)
         if isinstance(step, Follow):
@@ -295,14 +311,54 @@ class ListingSpider(scrapy.Spider):
             return
         self._stop(chain, step.reason)
 
-    def _known_tail(self, chain: Chain, look: Look) -> int:
+    def _news(self, chain: Chain, look: Look) -> frozenset[int]:
+        """What on a page is not stored, or was edited, where anybody wants to know."""
+        if not look.sightings or self.memory is None:
+            return frozenset()
+        asked = not self.scope.full and self.memory.read_whole(chain.start_url)
+        return self.memory.news(look.sightings) if asked or self.article_dates else frozenset()
+
+    def _known_tail(self, chain: Chain, look: Look, news: frozenset[int]) -> int:
         """How many entries at the end of a page are known; those outside the window do not count."""
         if not look.sightings or self.memory is None or self.scope.full:
             return 0
         if not self.memory.read_whole(chain.start_url):
             return 0
-        news = self.memory.news(look.sightings)
         return len(look.listing.entries) - 1 - max(news, default=-1)
+
+    def _articles(self, look: Look, news: frozenset[int]) -> Iterator[Request]:
+        """Requests for the pages of new entries of which the listing gives no date, as many as may be."""
+        for sighting in look.sightings:
+            url = canonical_url(sighting.url or "")
+            wanted = sighting.position in news and lacks_date(sighting) and url
+            if len(self._asked) >= self.article_dates or not wanted or url in self._asked:
+                continue
+            if url is not None and host_of(url) in self.hosts | {host_of(look.seen.url)}:
+                self._asked.add(url)
+                yield Request(
+                    url,
+                    callback=self.parse_article,
+                    errback=self.no_article,
+                    cb_kwargs={"article_of": url},
+                    dont_filter=True,
+                )
+
+    def parse_article(self, response: Response, article_of: str) -> Iterator[ArticleDate]:
+        """Read an entry's own page, for its date."""
+        evidence: Evidence | None = response.meta.get(EVIDENCE)
+        if evidence is not None and (
+            found := self.date_of(_page(response, evidence), article_of, evidence.warc_record_id)
+        ):
+            self._dated += 1
+            yield found
+
+    def no_article(self, failure: TwistedFailure) -> None:
+        """An article that could not be had leaves its entry without a date, and is no failure."""
+        error = failure.value
+        if isinstance(error, (OutputError, ComeBackLater)):
+            fault = Fault.OUTPUT if isinstance(error, OutputError) else Fault.LATER
+            url = failure.request.url  # type: ignore[attr-defined]
+            self._failures.append(Failure(url=url, reason=_said(error), fault=fault))
 
     def failed(self, failure: TwistedFailure) -> None:
         """A page that could not be had ends its chain."""
@@ -336,6 +392,10 @@ class ListingSpider(scrapy.Spider):
         if self.archive is not None:
             self.archive.close()
         broken = StopReason.INTERRUPTED
+        if without := len(self._asked) - self._dated:
+            reason = f"{without} of {len(self._asked)} articles were not had, or say no date"
+            url = self.scope.start_urls[0]
+            self._findings.append(Finding(url=url, severity=Severity.NOTICE, reason=reason))
         stops = [
             self._stops.get(url) or Stop(start_url=url, reason=broken.value, whole=broken.whole)
             for url in self.scope.start_urls
@@ -365,6 +425,12 @@ class Look:
 
 _ENTRY_FIELDS = tuple(field.name for field in fields(Entry))
 _entry_values = attrgetter(*_ENTRY_FIELDS)
+
+
+def _page(response: Response, evidence: Evidence) -> Page:
+    content_type = (response.headers.get("Content-Type") or b"").decode("latin-1")
+    told = {"content-type": content_type}
+    return Page(response.url, response.body, response.status, told, evidence.body_from)
 
 
 def _said(error: BaseException | None) -> str:

@@ -50,7 +50,8 @@ class Sighting(Entry):
     """An entry, and where and when it was seen: one record of one fetch of one page.
 
     ``fetched_at`` carries UTC.  ``position`` counts from 0 in page order.  ``warc_file`` is relative
-    to the output folder, and with ``warc_record_id`` names the bytes that prove the entry.
+    to the output folder, and with ``warc_record_id`` names the bytes that prove the entry;
+    ``published_record_id`` names those that prove its date, where the listing does not print it.
     """
 
     source: str
@@ -60,6 +61,18 @@ class Sighting(Entry):
     fetched_at: datetime
     run_id: str
     warc_file: str
+    warc_record_id: str
+    published_record_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArticleDate:
+    """When an entry was published, as its own page says; ``url`` is the entry's canonical address."""
+
+    url: str
+    published: datetime
+    published_precision: Precision
+    published_raw: str
     warc_record_id: str
 
 
@@ -98,6 +111,7 @@ class Record:
     published: datetime | None
     published_precision: Precision | None
     published_raw: str | None
+    published_record_id: str | None
     teaser: str | None
     teaser_truncated: bool
     language: str | None
@@ -176,6 +190,12 @@ COLUMNS: Final = (
     Column("published", "wall_clock", True, "wall-clock date or time as printed at the source"),
     Column("published_precision", "string", True, "year, month, day, minute or second"),
     Column("published_raw", "string", True, "the date exactly as printed"),
+    Column(
+        "published_record_id",
+        "string",
+        True,
+        "the archive record of the entry's own page, where that gave the date; null: the listing did",
+    ),
     Column("teaser", "string", True, "without its cut mark"),
     Column("teaser_truncated", "boolean", False, "the source cut the teaser", lambda row: False),
     Column("language", "string", True, "BCP 47 tag of the listing"),

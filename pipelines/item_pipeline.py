@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from pipelines import ledger
+from pipelines.articles import dated
 from pipelines.dataset import Dataset
 from pipelines.dedupe import Decision, Judge, Verdict
-from pipelines.entry import Batch, Sighting
+from pipelines.entry import ArticleDate, Batch, Sighting
 from pipelines.known import ENTRIES, Known
 from pipelines.normalize import normalize
 from pipelines.publish import publish
@@ -29,6 +30,7 @@ class PublishPipeline:
         self._crawler = crawler
         self._dataset = Dataset(Path(crawler.settings["HARVESTER_OUTPUT"]))
         self._sightings: list[Sighting] = []
+        self._dates: dict[str, ArticleDate] = {}
         self._held = ExitStack()
         self._run: Run | None = None
 
@@ -64,6 +66,8 @@ class PublishPipeline:
             self._sightings.append(item)
         elif isinstance(item, Batch):
             self._sightings += item.sightings
+        elif isinstance(item, ArticleDate):
+            self._dates[item.url] = item
         return item
 
     def close_spider(self) -> None:
@@ -73,7 +77,8 @@ class PublishPipeline:
         spider = self._crawler.spider
         with self._held:
             try:
-                spider.report = publish(self._dataset, self._run, self._sightings, spider.finish())
+                seen = dated(self._sightings, self._dates)
+                spider.report = publish(self._dataset, self._run, seen, spider.finish())
             except Exception as error:
                 spider.error = error
                 raise

@@ -29,6 +29,7 @@ def first(sighting: Sighting, entry_id: str) -> Record:
         published=sighting.published,
         published_precision=sighting.published_precision,
         published_raw=sighting.published_raw,
+        published_record_id=sighting.published_record_id,
         teaser=sighting.teaser,
         teaser_truncated=sighting.teaser_truncated,
         language=sighting.language,
@@ -156,6 +157,7 @@ def _date(sighting: Sighting) -> dict[str, object]:
         "published": sighting.published,
         "published_precision": sighting.published_precision,
         "published_raw": sighting.published_raw,
+        "published_record_id": sighting.published_record_id,
     }
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 Row = TypeVar("Row")
 
-CONTRACT_VERSION: Final = "2"
+CONTRACT_VERSION: Final = "3"
 FULL: Final = 2048  # rows of a file to which none are added any more
 _INDEX_MARK: Final = b"HKEYS001"
 _WIDTH: Final = 12  # bytes of a key and a row number

@@ -46,6 +46,7 @@ FLOORS = {
 }
 ONLY_IN = {
     "dateparser": "harvester.parsers.dates",
+    "htmldate": "harvester.parsers.article",
     "fastwarc": "harvester.archive.*",
     "pandas": "pipelines.dataset harvester",
     "pyarrow": "pipelines.table",

@@ -21,6 +21,7 @@ from harvester.archive import index
 from harvester.archive.index import REVISIT, Line
 from harvester.archive.scan import Scanned, scan
 from harvester.archive.words import (
+    ENTRY,
     LISTING,
     NOT_MODIFIED,
     REFERS_TO_FILE,
@@ -259,6 +260,7 @@ def _answer(
         record_id=record.record_id,
         truncated=original.truncated if original else found.header("WARC-Truncated") or None,
         rendered_by=found.header(RENDERED) or None,
+        article_of=found.header(ENTRY) or None,
         original=original.original
         if original
         else Original(

@@ -14,10 +14,12 @@ Truncated = Literal["length", "time", "disconnect", "unspecified"]
 NOT_MODIFIED: Final = 304
 IDENTICAL: Final = "http://netpreserve.org/warc/1.1/revisit/identical-payload-digest"
 UNCHANGED: Final = "http://netpreserve.org/warc/1.1/revisit/server-not-modified"
-# Fields of ours in WARC records: the role of an answer, the browser that rendered it, and where the
-# record that a revisit refers to lies (these two are Heritrix's).
+# Fields of ours in WARC records: the role of an answer, the entry whose own page it is, the browser that
+# rendered it, and where the record that a revisit refers to lies (these two are Heritrix's).
 ROLE: Final = "Harvester-Role"
 LISTING: Final = "listing"
+ARTICLE: Final = "article"
+ENTRY: Final = "Harvester-Entry"
 RENDERED: Final = "Harvester-Rendered-By"
 REFERS_TO_FILE: Final = "WARC-Refers-To-Filename"
 REFERS_TO_OFFSET: Final = "WARC-Refers-To-File-Offset"
@@ -54,6 +56,7 @@ class Answer:
     original: Original
     truncated: str | None = None
     rendered_by: str | None = None
+    article_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +66,7 @@ class Exchange:
     ``listing``: asked for as a page of the listing (not robots.txt).  ``known`` is the archived answer
     that a "not modified" confirms, or that this one may repeat.  ``taken_from`` is where a web archive
     gave it, if one did: then the request went there.  ``rendered_by`` is the browser whose rendering
-    the body is, if it is one.
+    the body is, if it is one.  ``article_of`` is the address of the entry for whose date it was asked.
     """
 
     url: str
@@ -80,6 +83,7 @@ class Exchange:
     known: Answer | None = None
     taken_from: str | None = None
     rendered_by: str | None = None
+    article_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

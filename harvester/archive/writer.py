@@ -31,6 +31,8 @@ from fastwarc.warc import WarcRecord, WarcRecordType
 from harvester.archive import index
 from harvester.archive.index import REVISIT, Line
 from harvester.archive.words import (
+    ARTICLE,
+    ENTRY,
     IDENTICAL,
     LISTING,
     NOT_MODIFIED,
@@ -157,6 +159,9 @@ class ArchiveWriter:
         record = self._record(kind, exchange)
         if exchange.listing:
             record.headers[ROLE] = LISTING
+        if exchange.article_of:
+            record.headers[ROLE] = ARTICLE
+            record.headers[ENTRY] = exchange.article_of
         if exchange.rendered_by:
             record.headers[RENDERED] = exchange.rendered_by
         if exchange.taken_from:  # as pywb writes them

@@ -58,6 +58,12 @@ def declared_entries(tree: LexborHTMLParser, base: str) -> dict[str, Declared]:
 
 def _in_scripts(tree: LexborHTMLParser) -> Iterator[tuple[str | None, date | None]]:
     """The addresses and days of JSON-LD."""
+    for item in items_in_scripts(tree):
+        yield address_of(item), _day(item.get("datePublished"))
+
+
+def items_in_scripts(tree: LexborHTMLParser) -> Iterator[dict[str, Any]]:
+    """The articles, and the members of lists, in JSON-LD."""
     for script in tree.css('script[type="application/ld+json"]'):
         text = script.text(deep=True)
         if len(text) > _LONGEST:
@@ -66,8 +72,7 @@ def _in_scripts(tree: LexborHTMLParser) -> Iterator[tuple[str | None, date | Non
             data = json.loads(text)
         except (ValueError, RecursionError):
             continue
-        for item in _items(data, 0):
-            yield _address(item), _day(item.get("datePublished"))
+        yield from _items(data, 0)
 
 
 def _in_attributes(tree: LexborHTMLParser) -> Iterator[tuple[str | None, date | None]]:
@@ -106,7 +111,8 @@ def _items(data: Any, depth: int) -> Iterator[dict[str, Any]]:
                 yield from _items(value, depth + 1)
 
 
-def _address(item: dict[str, Any]) -> str | None:
+def address_of(item: dict[str, Any]) -> str | None:
+    """Where an item of JSON-LD says that it is."""
     for name in ("url", "@id", "mainEntityOfPage", "item"):
         value = item.get(name)
         if isinstance(value, dict):

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final, Protocol
 
 from xxhash import xxh3_128_hexdigest
@@ -57,6 +58,9 @@ class Source(Protocol):
 
     def pattern_on(self, moment: datetime | None) -> ListingPattern | None:
         """The pattern in the source's file for a page that was fetched then."""
+
+    def told_on(self, moment: datetime | None) -> str | None:
+        """All that the source's file says of the layout of such a page, as text."""
 
     def read(self, page: Page, pattern: ListingPattern | None = None) -> Listing:
         """Read a page with a pattern, else with the source's own, else with one that is learned."""
@@ -157,12 +161,14 @@ class Reader:
         first = page.url not in self._announced
         listing = page.url if first else form_of(page.url)
         given = self._source.pattern_on(page.fetched_at)
-        habit = self._habit(listing, given)
+        told = self._source.told_on(page.fetched_at)
+        habit = self._habit(listing, given, told)
         digest = xxh3_128_hexdigest(page.body)
         if habit is None:
             found = self._unknown(page, evidence, given, accept=accept)
         elif digest == habit.digest:
-            opinion = self._opinion(page, evidence, habit, self._read(page, habit.pattern), ())
+            again = self._read(page, habit.pattern)
+            opinion = self._opinion(page, evidence, habit, (), frozenset(), first, again)
             found = _read(opinion, opinion.findings, habit.pattern, _instead(habit, given))
         else:
             found = self._known(page, evidence, habit, given, first=first, accept=accept)
@@ -173,7 +179,7 @@ class Reader:
         if found.listing.next_url:
             self._announced.add(found.listing.next_url)
         if found.listing.entries and not is_held(found.findings):
-            self._remember(listing, page, evidence, digest, found, habit)
+            self._remember(listing, page, evidence, digest, found, habit, told)
         return found
 
     def _unknown(
@@ -181,7 +187,7 @@ class Reader:
     ) -> Read:
         """A page that has no past: as the source says, or learned."""
         listing = self._source.read(page)
-        opinion = self._opinion(page, evidence, None, listing, ())
+        opinion = self._opinion(page, evidence, None, (), frozenset(), True, listing)
         findings = _accepted(opinion.findings) if accept else opinion.findings
         sure = listing.evidence.confidence
         if given is None and listing.entries and sure < _LITTLE:
@@ -201,15 +207,22 @@ class Reader:
     ) -> Read:
         """A page that has a past, and is not what it was then."""
         before = self._before(habit) if habit.url == page.url else ()
-        stored = self._opinion(
-            page, evidence, habit, self._read(page, habit.pattern), before, first=first
+        held_against = partial(
+            self._opinion,
+            page,
+            evidence,
+            habit,
+            before,
+            _keys(page) if before else frozenset(),
+            first,
         )
+        stored = held_against(self._read(page, habit.pattern))
         old = _instead(habit, given)
         ends = led_on(habit) and first and not stored.vitals.leads_on
         if stored.is_sound and not ends:
             return _read(stored, stored.findings, habit.pattern, old)
         others = [
-            self._opinion(page, evidence, habit, listing, before, first=first)
+            held_against(listing)
             for listing in self._second_opinions(page, habit, given, before)
             if listing.entries
         ]
@@ -234,6 +247,8 @@ class Reader:
             changed = text not in (habit.pattern, given and given.to_toml())
             return _read(best, told, text, _own(habit, given) if changed else old)
         told = stored.findings
+        if not first:  # it may be another page in the listing's place, behind its end
+            return _read(stored, told, habit.pattern, old)
         if not stored.listing.entries and best is not stored:  # then this is what is wrong
             told = tuple(
                 replace(f, reason=f"learned anew, {f.reason}")
@@ -257,12 +272,13 @@ class Reader:
             yield self._source.learn(page)
 
     # ------------------------------------------------------------- inside
-    def _habit(self, listing: str, given: ListingPattern | None) -> Habit | None:
-        """What an address showed before; a pattern that a person has written since makes it void."""
+    def _habit(self, listing: str, given: ListingPattern | None, told: str | None) -> Habit | None:
+        """What an address showed before; what a person has written since makes it void."""
         habit = self._habits.get(listing)
         if habit is None or habit.pattern is None:
             return None
-        if given is not None and given.to_toml() not in (habit.pattern, habit.instead_of):
+        taken_over = given is not None and given.to_toml() == habit.pattern
+        if habit.told != told and not taken_over:
             return None
         try:
             ListingPattern.from_toml(habit.pattern)
@@ -286,13 +302,13 @@ class Reader:
         page: Page,
         evidence: Evidence,
         habit: Habit | None,
-        listing: Listing,
         before: Sequence[Entry],
-        *,
-        first: bool = True,
+        linked: frozenset[str],
+        first: bool,
+        listing: Listing,
     ) -> Opinion:
         signs = vitals(listing.entries, leads_on=listing.next_url is not None)
-        comparison = compare(before, listing.entries, _keys(page)) if before else None
+        comparison = compare(before, listing.entries, linked) if before else None
         findings = check(page.url, signs, evidence.fetched_at, habit, comparison)
         if not first:  # old pages of a listing may be of another make than new ones
             findings = [
@@ -309,6 +325,7 @@ class Reader:
         digest: str,
         found: Read,
         habit: Habit | None,
+        told: str | None,
     ) -> None:
         comparison = found.comparison
         same = habit is not None and habit.digest == digest
@@ -319,6 +336,7 @@ class Reader:
             digest=digest,
             warc_file=habit.warc_file if habit and same else evidence.warc_file,
             warc_record_id=habit.warc_record_id if habit and same else evidence.warc_record_id,
+            told=told,
             pattern=found.pattern,
             instead_of=found.instead_of,
             healed=healed if found.instead_of else None,

@@ -76,7 +76,8 @@ class ListingSpider(scrapy.Spider):
     blanks), ``since`` and ``until`` (ISO days, both included), ``max_pages`` for each start address,
     ``full`` (read on past pages on which everything is known), ``accept`` (a page may have changed).
 
-    Without a ``pattern`` each page is learned; ``hint`` are fields of a pattern that learning keeps.
+    Without a ``pattern`` a page is learned, and read so until that no longer reads it; ``hint`` are fields
+    of a pattern that learning keeps.
     Where a listing has changed its layout, ``pattern`` names the day from which each pattern holds,
     ``{"2015-03-01": ListingPattern(...), "2021-09-14": ...}``: archived pages are read with that of
     their day, and learned where they are older than all.
@@ -177,6 +178,13 @@ class ListingSpider(scrapy.Spider):
     def reads_by_hand(self) -> bool:
         """Whether this source reads single records itself."""
         return type(self).read_record is not ListingSpider.read_record
+
+    def told_on(self, moment: datetime | None) -> str | None:
+        """All that this source's file says of the layout of a page that was fetched then."""
+        pattern = self.pattern_on(moment)
+        if pattern is not None:
+            return pattern.to_toml()
+        return f"hint: {sorted(self.hint.items())}" if self.hint else None
 
     def read(self, page: Page, pattern: ListingPattern | None = None) -> Listing:
         """Read one listing page: with a pattern, else with the source's own, else with a learned one.

@@ -87,8 +87,8 @@ class Shown:
 class Habit:
     """What an address, or the later pages of a listing, showed in the last good runs.
 
-    ``url`` and the archive record are those of the last page, ``digest`` its body's.  ``pattern`` read
-    it, in the pattern's text form; ``instead_of`` is the one that did no longer, since ``healed``.
+    ``url`` and the archive record are those of the last page, ``digest`` its body's.  ``told`` is what the
+    source's file said then of its layout.  ``pattern`` read it, in the pattern's text form; ``instead_of`` is the one that did no longer, since ``healed``.
     """
 
     listing: str
@@ -96,6 +96,7 @@ class Habit:
     digest: str
     warc_file: str
     warc_record_id: str
+    told: str | None
     pattern: str | None
     instead_of: str | None = None
     healed: datetime | None = None

@@ -227,7 +227,8 @@ def habits_before(dataset: Dataset, source: str, run_id: str) -> tuple[Habit, ..
         if earlier < run_id:
             told = read(dataset.ledger_file(earlier))["course"]
             with suppress(KeyError, TypeError, ValueError):  # one of another version
-                return tuple(map(habit_from, told["habits"]))
+                if habits := tuple(map(habit_from, told["habits"])):
+                    return habits
     return ()
 
 

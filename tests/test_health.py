@@ -280,3 +280,37 @@ def test_sound_cyrillic_is_not_garbled_and_its_misreadings_are(text: str) -> Non
     assert not is_garbled(words)
     assert is_garbled(words.encode().decode("latin-1"))
     assert is_garbled(words.encode("utf-8").decode("cp1252", "replace"))
+
+
+def test_a_person_is_believed(run, site, tmp_path) -> None:
+    """A new pattern in a source's file makes void what was usual, whatever it reads."""
+    sources = tmp_path / "mine"
+    (sources / "sources").mkdir(parents=True)
+    (tmp_path / "scrapy.cfg").write_text("[settings]\ndefault = mine.settings\n")
+    (sources / "settings.py").write_text(
+        "from harvester.settings import *\n"
+        'SPIDER_MODULES = ["mine.sources"]\nNEWSPIDER_MODULE = "mine.sources"\n'
+    )
+    for package in (sources, sources / "sources"):
+        (package / "__init__.py").touch()
+    site.pages["/list"] = old_look(entries(1, 12))
+
+    def crawl_with(fields: str) -> dict:
+        (sources / "sources" / "news.py").write_text(
+            "from harvester.parsers.pattern import ListingPattern\n"
+            "from harvester.spider import ListingSpider\n\n\n"
+            "class News(ListingSpider):\n"
+            f'    name = "news"\n    start_urls = ["{site.url("/list")}"]\n    {fields}\n'
+        )
+        done = run("harvester", "crawl", "news", "--output", tmp_path / "o")
+        assert (done.code, done.err) == (0, "")
+        return last(tmp_path / "o")["course"]
+
+    crawl_with("language = 'en'")
+    site.pages["/list"] = old_look(entries(1, 12)) + "<!-- 1 -->"
+    course = crawl_with('pattern = ListingPattern(record=".item", title="h3")')
+    assert course["findings"] == []
+    assert course["pages"][0]["vitals"]["dated"] == 0
+    site.pages["/list"] = old_look(entries(1, 12)) + "<!-- 2 -->"
+    course = crawl_with('hint = {"teaser": ".when"}')
+    assert course["pages"][0]["pattern"].count('teaser = ".when"') == 1

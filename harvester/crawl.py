@@ -8,25 +8,28 @@ from __future__ import annotations
 
 import gc
 import logging
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
-from functools import partial
 from pathlib import Path
 from typing import Any
 
+from scrapy import Spider
 from scrapy.crawler import Crawler, CrawlerProcess
 from scrapy.settings import Settings
-from scrapy.spiderloader import SpiderLoader
 from scrapy.utils.reactor import install_reactor
-from twisted.python.failure import Failure as TwistedFailure
+from twisted.internet.defer import AlreadyCalledError, Deferred
+from twisted.logger import LogEvent, LogLevel, eventAsText, globalLogBeginner
 
 from harvester.browser import CannotRender
 from harvester.paging import StopReason
 from harvester.progress import Progress
 from harvester.project import ProjectError, settings_module
+from harvester.sources import Sources, Unusable
 from harvester.spider import ListingSpider
 from pipelines.dataset import CannotCreate, Locked
+from pipelines.identity import host_of
 from pipelines.ledger import Failure, Fault, held
 from pipelines.publish import Report
 from pipelines.table import DatasetError
@@ -96,35 +99,62 @@ def project_settings(output: Path | None, *, verbose: bool = False) -> Settings:
 
 
 def sources(settings: Settings) -> dict[str, type[ListingSpider]]:
-    """The sources by name, in the order of their names."""
-    loader = SpiderLoader.from_settings(settings)
-    found = {name: loader.load(name) for name in sorted(loader.list())}
-    return {name: cls for name, cls in found.items() if issubclass(cls, ListingSpider)}
+    """The sources that can be crawled, by name, in the order of their names."""
+    return Sources(settings).sound
 
 
 def crawl(
     runs: Mapping[str, Mapping[str, Any]], settings: Settings, *, progress: bool
 ) -> list[Outcome]:
-    """Crawl sources at the same time, each by itself; ``runs`` holds each one's spider arguments."""
+    """Crawl sources, each by itself; ``runs`` holds each one's spider arguments.
+
+    ``HARVESTER_AT_ONCE`` go on at the same time, never two of one host.  Told to stop, it begins no
+    more of them.
+    """
     # A crawl makes many entries, which live to its end, and few cycles: looking for cycles after every
     # 700 new objects, as is the default, costs a tenth of it.
     gc.set_threshold(50_000, 20, 50)
-    process = CrawlerProcess(settings)
-    # Scrapy leaves it to the first source, which takes the others along where it cannot begin.
-    install_reactor(settings["TWISTED_REACTOR"], settings["ASYNCIO_EVENT_LOOP"])
+    process = _Process(settings)
+    at_once = settings.getint("HARVESTER_AT_ONCE")
     if not settings.getbool("LOG_ENABLED"):  # else lines are made for nobody, several a page
         for name in ("scrapy", "scrapy-playwright"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
-    raised: dict[str, BaseException] = {}
-    crawlers: dict[str, Crawler] = {}
+        globalLogBeginner.beginLoggingTo(
+            [_tell_bugs],  # type: ignore[list-item]
+            discardBuffer=True,
+            redirectStandardIO=False,
+        )
+    # Else the first crawler does it, and if that one cannot be made, none can.
+    install_reactor(settings["TWISTED_REACTOR"], settings["ASYNCIO_EVENT_LOOP"])
+    waiting = {name: _hosts(process.spider_loader.load(name)) for name in runs}
+    busy: set[str] = set()
+    begun: dict[str, Crawler] = {}
+    outcomes: dict[str, Outcome] = {}
     with Progress(enabled=progress) as shown:
-        for name, arguments in runs.items():
-            crawlers[name] = process.create_crawler(name)
-            shown.watch(name, crawlers[name])
-            running = process.crawl(crawlers[name], **arguments)
-            running.addErrback(partial(_keep, raised, name))
+
+        async def one_after_another() -> None:
+            while name := next((n for n, hosts in waiting.items() if not hosts & busy), None):
+                if process.stopping:
+                    return
+                hosts = waiting.pop(name)
+                busy.update(hosts)
+                raised = None
+                try:
+                    begun[name] = process.create_crawler(name)
+                    shown.watch(name, begun[name])
+                    await process.crawl(begun[name], **runs[name])
+                except Exception as error:
+                    raised = error
+                outcomes[name] = _outcome(name, begun.pop(name, None), raised)
+                busy.difference_update(hosts)
+                if len(outcomes) % at_once == 0:
+                    gc.collect()  # a crawler that has ended holds all its entries, and is a cycle
+
+        for _ in range(min(at_once, len(runs))):
+            Deferred.fromCoroutine(one_after_another())
         process.start()
-    return [_outcome(name, crawler.spider, raised.get(name)) for name, crawler in crawlers.items()]
+    outcomes |= {name: _outcome(name, crawler, None) for name, crawler in begun.items()}
+    return [outcomes.get(name) or Outcome(name, *_NOT_BEGUN) for name in runs]
 
 
 def worst(outcomes: Sequence[Outcome]) -> Exit:
@@ -138,19 +168,53 @@ def gravest(failures: Sequence[Failure]) -> Exit:
     return min(codes, key=_GRAVITY.index, default=Exit.OK)
 
 
-def _keep(raised: dict[str, BaseException], name: str, failure: TwistedFailure) -> None:
-    if failure.value is not None:
-        raised[name] = failure.value
+class _Process(CrawlerProcess):
+    """Scrapy's, which remembers that it was told to stop."""
+
+    stopping = False
+
+    def stop(self) -> Deferred[Any]:
+        self.stopping = True
+        return super().stop()
 
 
-def _outcome(name: str, spider: Any, raised: BaseException | None) -> Outcome:
+_NOT_BEGUN = (Exit.TRY_LATER, "interrupted before it began", None)
+
+
+# What Twisted takes for a bug and is none.  Scrapy gives an idle connection a second to close; where
+# publishing takes longer, that it has closed and that the second is over are both told, one too many.
+# A certificate that names no host is a failure of its source, and told as such.
+_NO_BUGS = (AlreadyCalledError, "service_identity.exceptions.CertificateError")
+
+
+def _tell_bugs(event: LogEvent) -> None:
+    """Print what was raised somewhere in Twisted and caught by nobody."""
+    known = "log_failure" in event and event["log_failure"].check(*_NO_BUGS)
+    if event["log_level"] is LogLevel.critical and not known:
+        print(eventAsText(event), file=sys.stderr)  # noqa: T201 a traceback has many lines
+
+
+def _hosts(spider: type[Spider]) -> frozenset[str]:
+    return frozenset(map(host_of, spider.start_urls))
+
+
+def _outcome(name: str, crawler: Crawler | None, raised: Exception | None) -> Outcome:
+    spider = crawler.spider if crawler else None
+    if spider is None and raised is not None:  # it cannot even be made: its file is wrong
+        return Outcome(name, Exit.CONFIG, _line(raised), None)
     error = raised or getattr(spider, "error", None)
     report: Report | None = getattr(spider, "report", None)
     if error is not None:
         return failed(name, error)
     if report is None:
         return Outcome(name, Exit.BUG, "the run ended without a report", None)
-    return judge(name, report, getattr(spider, "recovery", ()))
+    # Every entry that was read stands in the decisions; nobody asks for them any more.
+    return judge(name, replace(report, decisions=()), getattr(spider, "recovery", ()))
+
+
+def not_crawled(source: Unusable) -> Outcome:
+    """The outcome of a source that cannot be used."""
+    return Outcome(source.name, Exit.CONFIG, source.reason, None)
 
 
 def failed(name: str, error: BaseException) -> Outcome:

@@ -48,6 +48,11 @@ class Progress:
                 entries_rate=entries / seconds,
             )
 
+        def end() -> None:
+            self._bars.update(
+                task, visible=False
+            )  # a terminal has fewer lines than some have sources
+
         def page(request: Any, **_: Any) -> None:
             nonlocal pages
             pages += "chain" in request.cb_kwargs  # not robots.txt
@@ -61,6 +66,7 @@ class Progress:
         if not self._bars.disable:
             crawler.signals.connect(page, signals.response_received, weak=False)
             crawler.signals.connect(entry, signals.item_scraped, weak=False)
+            crawler.signals.connect(end, signals.spider_closed, weak=False)
 
     def __enter__(self) -> Self:
         self._bars.start()

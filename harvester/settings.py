@@ -7,6 +7,7 @@ from pipelines.version import VERSION
 BOT_NAME = "harvester"
 SPIDER_MODULES = ["harvester.spiders"]
 NEWSPIDER_MODULE = "harvester.spiders"
+SPIDER_LOADER_CLASS = "harvester.sources.Sources"  # a broken file costs the others nothing
 
 # Where the data set lies; `--output DIR` or `scrapy crawl -s HARVESTER_OUTPUT=DIR` set it.
 HARVESTER_OUTPUT = os.environ.get("HARVESTER_OUTPUT", "output")
@@ -44,6 +45,9 @@ DOWNLOAD_TIMEOUT = 60
 RETRY_TIMES = 2
 # No run goes on for longer; what it has read by then is stored.
 CLOSESPIDER_TIMEOUT = 2 * 60 * 60
+# Scrapy starts all sources at once, and each holds three files open or more: its lock, its archive, a
+# connection.  So many leave room in the 256 files that some systems allow, and wait for 32 sites.
+HARVESTER_AT_ONCE = 32
 REDIRECT_MAX_TIMES = 5
 # The recorder keeps what came of an answer that ended early, and asks again.
 DOWNLOAD_FAIL_ON_DATALOSS = False

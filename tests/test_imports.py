@@ -27,6 +27,7 @@ FLOORS = {
     "harvester.spiders": 4,
     "harvester.progress": 4,
     "harvester.peek": 4,
+    "harvester.sources": 4,
     "harvester.terminal": 4,
     "harvester.crawl": 5,
     "harvester.demo": 6,

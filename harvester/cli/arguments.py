@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from harvester.terminal import complain
+
+if TYPE_CHECKING:
+    from harvester.sources import Sources
 
 Names = Annotated[list[str] | None, typer.Argument(metavar="[SOURCE]...")]
 EntryId = Annotated[str, typer.Argument(metavar="ENTRY_ID")]
@@ -28,6 +33,16 @@ def chosen_of(names: Sequence[str] | None, all_: bool, known: Iterable[str]) -> 
         if name not in known:
             raise typer.BadParameter(f"no source {name!r}; known are {', '.join(known)}")
     return list(dict.fromkeys(names or known))
+
+
+def unusable(known: Sources, *names: str) -> int:
+    """Say which of some sources cannot be used, and why.  The exit code."""
+    from harvester.crawl import Exit
+
+    found = known.unusable_of(names)
+    for each in found:
+        complain(f"{each.name}: {each.reason}")
+    return Exit.CONFIG if found else Exit.OK
 
 
 def _day(option: str, text: str | None) -> date | None:

@@ -12,7 +12,7 @@ from zoneinfo import available_timezones
 
 import typer
 
-from harvester.cli.arguments import Json, Names, Output, chosen_of
+from harvester.cli.arguments import Json, Names, Output, chosen_of, unusable
 from harvester.terminal import complain, print_json, print_table, printable
 
 if TYPE_CHECKING:
@@ -35,21 +35,24 @@ def sources_(
 ) -> int:
     """List the sources, or with --diff those whose layout has changed."""
     from harvester.changes import changes, shown
-    from harvester.crawl import project_settings, sources
+    from harvester.crawl import project_settings
+    from harvester.sources import Sources
     from pipelines.dataset import Dataset
 
     settings = project_settings(output)
-    known = sources(settings)
-    known = {name: known[name] for name in chosen_of(names, not names, known)}
+    found = Sources(settings)
+    chosen = chosen_of(names, not names, found.names)
+    code = unusable(found, *chosen)
+    known = {name: found.sound[name] for name in chosen if name in found.sound}
     if diff:
         dataset = Dataset(Path(settings["HARVESTER_OUTPUT"]))
-        found = [change for name in known for change in changes(dataset, name)]
+        changed = [change for name in known for change in changes(dataset, name)]
         if as_json:
-            print_json([asdict(change) for change in found])
-        for change in found if not as_json else ():
+            print_json([asdict(change) for change in changed])
+        for change in changed if not as_json else ():
             for line in shown(change):
                 typer.echo(printable(line))
-        return 0
+        return code
     if as_json:
         listed = [
             {
@@ -58,17 +61,19 @@ def sources_(
                 "language": cls.language,
                 "timezone": cls.timezone,
                 "pattern": pattern.to_dict() if (pattern := cls.pattern_on(None)) else None,
+                "problem": None,
             }
             for name, cls in known.items()
         ]
-        print_json(listed)
-        return 0
+        others = [{"name": each.name, "problem": each.reason} for each in found.unusable]
+        print_json(listed + others)
+        return code
     rows = [
         [name, cls.language, "by hand" if cls.pattern else "learned", " ".join(cls.start_urls)]
         for name, cls in known.items()
     ]
     print_table(["source", "language", "pattern", "start address"], rows)
-    return 0
+    return code
 
 
 def status(
@@ -81,18 +86,23 @@ def status(
     as_json: Json = False,
 ) -> int:
     """Say how each source's last run went, and which have none; nothing is fetched."""
-    from harvester.crawl import Exit, project_settings, sources
-    from harvester.status import duration, statuses
+    from harvester.crawl import Exit, project_settings
+    from harvester.sources import Sources
+    from harvester.status import Status, duration, statuses
     from pipelines.dataset import Dataset
 
     settings = project_settings(output)
-    chosen = chosen_of(names, not names, sources(settings))
+    known = Sources(settings)
+    chosen = chosen_of(names, not names, known.names)
     try:
         oldest = duration(max_age) if max_age else None
     except ValueError as error:
         raise typer.BadParameter(f"--max-age {error}") from error
     dataset = Dataset(Path(settings["HARVESTER_OUTPUT"]))
-    found = statuses(dataset, chosen, datetime.now(UTC), oldest)
+    sound = [name for name in chosen if name in known.sound]
+    others = known.unusable_of(chosen)
+    found = statuses(dataset, sound, datetime.now(UTC), oldest)
+    found += [Status(source=each.name, problem=each.reason) for each in others]
     if as_json:
         print_json([asdict(each) for each in found])
     elif sys.stdout.isatty():
@@ -113,6 +123,8 @@ def status(
     for each in found:
         if each.problem:
             complain(f"{each.source}: {each.problem}")
+    if others:
+        return Exit.CONFIG
     return Exit.UNAVAILABLE if any(each.problem for each in found) else Exit.OK
 
 
@@ -130,14 +142,17 @@ def peek(
 ) -> int:
     """Show what would be read from a page; nothing is stored."""
     from harvester.browser import CannotRender
-    from harvester.crawl import Exit, project_settings, sources
+    from harvester.crawl import Exit, project_settings
     from harvester.peek import PeekError, get, is_address, read_as, reasons, source_of
+    from harvester.sources import Sources
 
     hints = _hint(hint or [])
     settings = project_settings(None)
-    known = sources(settings)
-    if source is not None and source not in known:
-        raise typer.BadParameter(f"no source {source!r}; known are {', '.join(known)}")
+    known = Sources(settings)
+    if source is not None:
+        chosen_of([source], False, known.names)
+        if source not in known.sound:
+            return unusable(known, source)
     if not is_address(target) and not Path(target).is_file():
         raise typer.BadParameter(f"{target}: no such file, and no http address")
     try:
@@ -148,7 +163,7 @@ def peek(
     except PeekError as error:
         complain(str(error))
         return Exit.UNAVAILABLE
-    listing = read_as(page, known, source, hints, learned=explain)
+    listing = read_as(page, known.sound, source, hints, learned=explain)
     if as_json:
         pattern = listing.pattern.to_dict() if listing.pattern else None
         print_json({**listing.to_dict(), "pattern": pattern, "evidence": listing.evidence.reasons})

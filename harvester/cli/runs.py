@@ -14,7 +14,17 @@ from urllib.parse import urlsplit
 
 import typer
 
-from harvester.cli.arguments import Json, Names, Output, Since, Until, Verbose, chosen_of, window_of
+from harvester.cli.arguments import (
+    Json,
+    Names,
+    Output,
+    Since,
+    Until,
+    Verbose,
+    chosen_of,
+    unusable,
+    window_of,
+)
 from harvester.terminal import complain, print_json, printable
 
 if TYPE_CHECKING:
@@ -72,15 +82,17 @@ def crawl(
     """Fetch listings, archive them, and merge their entries into the data set."""
     from harvester import alerts
     from harvester.crawl import crawl as run
-    from harvester.crawl import project_settings, sources, worst
+    from harvester.crawl import not_crawled, project_settings, worst
     from harvester.peek import is_address
+    from harvester.sources import Sources
     from pipelines.identity import canonical_url
 
     settings = project_settings(output, verbose=verbose)
     if start_url:  # one --start-url may be followed by several addresses
         start_url += [name for name in names or () if is_address(name)]
         names = [name for name in names or () if not is_address(name)]
-    chosen = chosen_of(names, all_, sources(settings))
+    known = Sources(settings)
+    chosen = chosen_of(names, all_, known.names)
     if accept and len(chosen) > 1:
         raise typer.BadParameter(
             "--accept is a judgement of one source's pages; name just that one"
@@ -105,8 +117,11 @@ def crawl(
     if ping:
         _tell(lambda: alerts.ping(ping, "start"))
     outcomes = run(
-        dict.fromkeys(chosen, arguments), settings, progress=sys.stderr.isatty() and not verbose
+        {name: arguments for name in chosen if name in known.sound},
+        settings,
+        progress=sys.stderr.isatty() and not verbose,
     )
+    outcomes += map(not_crawled, known.unusable_of(chosen))
     _show(outcomes, as_json)
     wrong = "".join(f"{o.source}: {printable(o.problem)}\n" for o in outcomes if o.problem)
     if log:
@@ -170,14 +185,16 @@ def replay(
     as_json: Json = False,
 ) -> int:
     """Rebuild the data set from the archive, without the network."""
-    from harvester.crawl import Exit, failed, judge, project_settings, sources, worst
+    from harvester.crawl import Exit, failed, judge, not_crawled, project_settings, worst
     from harvester.crawl import Outcome as Result
     from harvester.replay import replay as rebuild
+    from harvester.sources import Sources
     from pipelines.dataset import Dataset
     from pipelines.run import run_started
 
     settings = project_settings(output)
-    known = sources(settings)
+    everyone = Sources(settings)
+    known = everyone.sound
     if warc:  # one --warc may be followed by several files, as a shell's * gives them
         warc += [Path(name) for name in names or () if name not in known]
         names = [name for name in names or () if name in known]
@@ -186,7 +203,9 @@ def replay(
     window = window_of(since, until)
     dataset = Dataset(Path(settings["HARVESTER_OUTPUT"]))
     kept = Dataset(_archive_root(archive, dataset.root, project_settings(None)["HARVESTER_OUTPUT"]))
-    chosen = chosen_of(names, not names, known)
+    chosen = chosen_of(names, not names, known if warc else everyone.names)
+    outcomes = [not_crawled(each) for each in everyone.unusable_of(chosen)]
+    chosen = [source for source in chosen if source in known]
     if run and run_started(run) is None:
         raise typer.BadParameter(
             f"--run {run!r} is no run; the files in runs/ are named after them"
@@ -197,10 +216,9 @@ def replay(
         else:
             found = {source: kept.archive_files(source, run or "*") for source in chosen}
             files = {s: dict.fromkeys(paths, "") for s, paths in found.items() if paths}
-        if not files:
+        if not files and not outcomes:
             what = f"run {run}" if run else "archived run of " + ", ".join(chosen)
             raise typer.BadParameter(f"no {what} in {kept.root / 'archive'}")
-        outcomes = []
         for source, archives in files.items():
             try:
                 done = rebuild(
@@ -281,20 +299,23 @@ def backfill(
     """Take a listing's past from a web archive; the window is of the days of capture."""
     from harvester.backfill import Task
     from harvester.backfill import backfill as fetch
-    from harvester.crawl import Exit, failed, gravest, project_settings, sources
+    from harvester.crawl import Exit, failed, gravest, project_settings
     from harvester.peek import is_address
+    from harvester.sources import Sources
     from pipelines.dataset import Dataset
 
     settings = project_settings(output, verbose=verbose)
-    known = sources(settings)
-    [source] = chosen_of([name], False, known)
+    found = Sources(settings)
+    [source] = chosen_of([name], False, found.names)
+    if source not in found.sound:
+        return unusable(found, source)
     for url in (archive, *(start_url or ())):
         if not is_address(url):
             raise typer.BadParameter(f"{url!r} is no http address")
     task = Task(archive=archive, max_pages=max_pages, **window_of(since, until))
     dataset = Dataset(Path(settings["HARVESTER_OUTPUT"]))
     try:
-        done = fetch(dataset, known[source], settings, task, start_url=start_url)
+        done = fetch(dataset, found.sound[source], settings, task, start_url=start_url)
     except Exception as error:
         outcome = failed(source, error)
         complain(f"{source}: {outcome.problem}")

@@ -205,9 +205,8 @@ class Project:
         return Ended(done.returncode, done.stdout, done.stderr.splitlines(), int(memory))
 
 
-@pytest.fixture
-def project(tmp_path) -> Project:
-    root = tmp_path / "checkout"
+def checkout(root: Path) -> Project:
+    """A checkout without sources."""
     shutil.copytree(
         ROOT / "harvester",
         root / "harvester",
@@ -220,6 +219,11 @@ def project(tmp_path) -> Project:
     project.file("__init__", "")
     project.file("_base", BASE)
     return project
+
+
+@pytest.fixture
+def project(tmp_path) -> Project:
+    return checkout(tmp_path / "checkout")
 
 
 def settings_of_its_own(**values: object) -> str:

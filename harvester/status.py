@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -13,6 +14,7 @@ from pipelines import ledger
 from pipelines.dataset import Dataset
 from pipelines.health import Severity
 from pipelines.ledger import HELD
+from pipelines.run import run_started
 from pipelines.table import DatasetError
 
 _DURATION: Final = re.compile(r"(\d{1,6})([mhd])")
@@ -44,7 +46,8 @@ def statuses(
     dataset: Dataset, sources: Iterable[str], now: datetime, max_age: timedelta | None = None
 ) -> list[Status]:
     """One status a source; one without a good run for ``max_age`` has a problem."""
-    return [_status(dataset, source, now, max_age) for source in sources]
+    runs = _runs(dataset)
+    return [_status(dataset, source, runs.get(source, ()), now, max_age) for source in sources]
 
 
 def duration(text: str) -> timedelta:
@@ -55,11 +58,21 @@ def duration(text: str) -> timedelta:
     return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
-def _status(dataset: Dataset, source: str, now: datetime, max_age: timedelta | None) -> Status:
+def _runs(dataset: Dataset) -> Mapping[str, Sequence[str]]:
+    """The runs of every source, oldest first.  Many sources leave many ledgers: one look finds all."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for run_id in sorted(path.stem for path in (dataset.root / "runs").glob("*Z-*.json")):
+        found[run_id.partition("-")[2]].append(run_id)
+    return found
+
+
+def _status(
+    dataset: Dataset, source: str, runs: Sequence[str], now: datetime, max_age: timedelta | None
+) -> Status:
     last: dict[str, Any] | None = None
     good: datetime | None = None
     try:
-        for run_id in reversed(ledger.run_ids(dataset, source)[-_LOOKED_AT:]):
+        for run_id in filter(run_started, reversed(runs[-_LOOKED_AT:])):
             told = ledger.read(dataset.ledger_file(run_id))
             if told["mode"] == "replay":
                 continue
@@ -70,9 +83,11 @@ def _status(dataset: Dataset, source: str, now: datetime, max_age: timedelta | N
     except DatasetError as error:
         return Status(source=source, problem=str(error))
     problem = _trouble(last) if last else None
-    if problem is None and max_age is not None and (good is None or now - good > max_age):
-        since = f"since {good.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if good else "ever"
-        problem = f"no good run {since}"
+    if problem or (max_age is not None and (good is None or now - good > max_age)):
+        since = "ever" if len(runs) <= _LOOKED_AT else f"in the last {_LOOKED_AT}"
+        if good is not None:
+            since = f"since {good.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+        problem = f"{problem}; no good run {since}" if problem else f"no good run {since}"
     if last is None:
         return Status(source=source, problem=problem)
     return Status(

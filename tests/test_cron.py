@@ -100,7 +100,7 @@ def test_status_says_who_fares_how(run, site, tmp_path) -> None:
     assert crawl(run, site, tmp_path / "o", start="/gone").code == 69
     done = run(*order)
     assert done.code == 69
-    assert "HTTP 404" in done.err
+    assert "HTTP 404; no good run since " in done.err
     [status] = statuses(dataset, ["amnesty_org"], now, None)
     assert status.last_good is not None and status.last_good < (status.finished or now)
     assert run(*order, "--max-age", "soon").code == 64

@@ -31,6 +31,7 @@ from pipelines.dataset import Dataset
 
 _KNOWN: Final = "harvester_known"
 _SIZE: Final = "harvester_size"
+_SECRET: Final = (b"Authorization", b"Proxy-Authorization")
 _CONDITIONS: Final = ("If-None-Match", "If-Modified-Since")
 
 
@@ -178,5 +179,10 @@ def about(settings: BaseSettings) -> dict[str, str]:
 
 
 def pairs(message: Request | Response) -> list[tuple[bytes, bytes]]:
-    """The headers of a request or an answer, as they are archived."""
-    return [(name, value) for name, values in message.headers.items() for value in values]
+    """The headers of a request or an answer, as they are archived: without logins, archives are shared."""
+    return [
+        (name, value)
+        for name, values in message.headers.items()
+        for value in values
+        if name not in _SECRET
+    ]

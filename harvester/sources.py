@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -21,6 +21,7 @@ from scrapy import Request, Spider
 from scrapy.settings import BaseSettings
 from scrapy.utils.spider import iter_spider_classes
 
+from harvester import settings
 from harvester.spider import ListingSpider
 from pipelines.run import SOURCE_NAME
 
@@ -41,11 +42,11 @@ class Sources:
     ``sound`` are those that can be crawled, by name, in the order of their names.
     """
 
-    def __init__(self, settings: BaseSettings) -> None:
+    def __init__(self, project: BaseSettings) -> None:
         self.unusable: list[Unusable] = []
         self._spiders: dict[str, type[Spider]] = {}
         found: dict[str, list[type[Spider]]] = defaultdict(list)
-        for package in settings.getlist("SPIDER_MODULES"):
+        for package in project.getlist("SPIDER_MODULES"):
             for module in _modules(package):
                 for cls in self._load(module):
                     found[cls.name].append(cls)
@@ -127,6 +128,13 @@ def _wrong_with(cls: type[ListingSpider]) -> str | None:
         return (
             "start_urls is no list of addresses, as in start_urls = ['https://example.org/news/']"
         )
+    own = cls.custom_settings or {}
+    if not isinstance(own, Mapping):
+        return f"custom_settings is no dict: {own!r}"
+    for name in ("DOWNLOADER_MIDDLEWARES", "ITEM_PIPELINES", "EXTENSIONS"):
+        ours: dict[str, int] = getattr(settings, name)
+        if missing := ours.keys() - own.get(name, ours).keys():
+            return f"custom_settings: {name} takes the place of ours; it lacks {', '.join(missing)}"
     return None
 
 

@@ -104,7 +104,7 @@ def crawl(
             raise typer.BadParameter(f"--start-url {url!r} is no http address")
         if "@" in urlsplit(url).netloc:
             raise typer.BadParameter(
-                "--start-url holds a login; set http_user in the source's file"
+                "--start-url holds a login; set HTTPAUTH_USER in the source's file"
             )
     _warn_of_demo(Path(settings["HARVESTER_OUTPUT"]), start_url)
     arguments = {

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from scrapy import Spider
 from scrapy.crawler import Crawler, CrawlerProcess
@@ -108,7 +109,8 @@ def crawl(
 ) -> list[Outcome]:
     """Crawl sources, each by itself; ``runs`` holds each one's spider arguments.
 
-    ``HARVESTER_AT_ONCE`` go on at the same time, never two of one host.  Told to stop, it begins no
+    ``HARVESTER_AT_ONCE`` go on at the same time, never two of one host but
+    where the host takes several requests at once (this machine).  Told to stop, it begins no
     more of them.
     """
     # A crawl makes many entries, which live to its end, and few cycles: looking for cycles after every
@@ -126,7 +128,7 @@ def crawl(
         )
     # Else the first crawler does it, and if that one cannot be made, none can.
     install_reactor(settings["TWISTED_REACTOR"], settings["ASYNCIO_EVENT_LOOP"])
-    waiting = {name: _hosts(process.spider_loader.load(name)) for name in runs}
+    waiting = {name: _hosts(process.spider_loader.load(name), settings) for name in runs}
     busy: set[str] = set()
     begun: dict[str, Crawler] = {}
     outcomes: dict[str, Outcome] = {}
@@ -194,8 +196,12 @@ def _tell_bugs(event: LogEvent) -> None:
         print(eventAsText(event), file=sys.stderr)  # noqa: T201 a traceback has many lines
 
 
-def _hosts(spider: type[Spider]) -> frozenset[str]:
-    return frozenset(map(host_of, spider.start_urls))
+def _hosts(spider: type[Spider], settings: Settings) -> frozenset[str]:
+    """The hosts that only one source may use at a time; not those that take several requests at once."""
+    slots = settings.getdict("DOWNLOAD_SLOTS")
+    patient = {name for name, slot in slots.items() if slot.get("concurrency", 1) > 1}
+    hosts = {host_of(url): urlsplit(url).hostname for url in spider.start_urls}
+    return frozenset(host for host, name in hosts.items() if name not in patient)
 
 
 def _outcome(name: str, crawler: Crawler | None, raised: Exception | None) -> Outcome:

@@ -120,7 +120,7 @@ class ListingSpider(scrapy.Spider):
             if canonical_url(url) is None:
                 raise ValueError(f"start_url={url!r} is no http address")
             if "@" in urlsplit(url).netloc:  # it would stand in every row, archive and log
-                raise ValueError("a start_url holds a login; set http_user and http_pass instead")
+                raise ValueError("a start_url holds a login; set HTTPAUTH_USER instead")
         if self.scope.since and self.scope.until and self.scope.since > self.scope.until:
             raise ValueError(f"since={self.scope.since} lies after until={self.scope.until}")
         self.hosts = frozenset(

@@ -156,7 +156,7 @@ def peek(
     if not is_address(target) and not Path(target).is_file():
         raise typer.BadParameter(f"{target}: no such file, and no http address")
     try:
-        page = get(target, url, settings, source_of(target, known, source))
+        page = get(target, url, settings, source_of(target, known.sound, source))
     except CannotRender as error:
         complain(f"{target}: {error}")
         return Exit.CONFIG
@@ -194,9 +194,10 @@ def add(
     compared the two.  Nothing is overwritten.  `harvester peek URL` shows the same, and writes nothing.
     """
     from harvester import scaffold
-    from harvester.crawl import Exit, project_settings, sources
+    from harvester.crawl import Exit, project_settings
     from harvester.peek import PeekError, fetch
     from harvester.project import rooms
+    from harvester.sources import Sources
 
     hints = _hint(hint or [])
     _check_locale(language, timezone)
@@ -205,7 +206,7 @@ def add(
     home = rooms(settings)
     if problem := scaffold.unfit(name):
         raise typer.BadParameter(f"{name!r} cannot be a source's name: {problem}")
-    if name in sources(settings):
+    if name in Sources(settings).names:
         raise typer.BadParameter(f"there is a source {name!r} already; choose another name")
     for path in scaffold.places(name, home):
         if path.exists():
@@ -270,7 +271,7 @@ def _check_address(url: str) -> None:
         raise typer.BadParameter(f"{url!r} is no http address")
     if "@" in urlsplit(url).netloc:  # it would stand in the files, in every row, archive and log
         raise typer.BadParameter(
-            "the address holds a login; leave it out, and set http_user in the source's file"
+            "the address holds a login; leave it out, and set HTTPAUTH_USER in the source's file"
         )
 
 

@@ -49,6 +49,9 @@ _SOME: Final = 0.2  # of the known ones: so many may be new where no date says s
 _ENDED: Final = "it leads to no next page any more"
 
 
+Shows = tuple[str, str | None, Sequence[Entry]]
+
+
 class Source(Protocol):
     """What of a source its reader needs."""
 
@@ -142,7 +145,9 @@ class Reader:
         self._archived = archived
         self._good = {habit.listing: habit for habit in habits}
         self._habits: Mapping[str, Habit] = self._good
-        self._entries: dict[tuple[str, str], Sequence[Entry]] = {}
+        # What their pages showed, as far as it has been asked: digest and pattern say of which page.
+        self._good_entries: dict[str, Shows] = {}
+        self._entries: dict[str, Shows] = {}
         self._announced: set[str] = set()
         self._findings: list[Finding] = []
 
@@ -151,7 +156,8 @@ class Reader:
         """End a run: what it has shown is usual from now on, unless it is held."""
         if not is_held(self._findings):
             self._good = dict(self._habits)
-        self._habits = self._good
+            self._good_entries = {n: e for n, e in self._entries.items() if n in self._good}
+        self._habits, self._entries = self._good, dict(self._good_entries)
         self._announced, self._findings = set(), []
         return tuple(self._good.values())
 
@@ -291,11 +297,13 @@ class Reader:
 
     def _before(self, habit: Habit) -> Sequence[Entry]:
         """The entries of the last good page of an address."""
-        known = (habit.digest, habit.pattern or "")
-        if known not in self._entries:
-            page = self._archived(habit)
-            self._entries[known] = self._read(page, habit.pattern).entries if page else ()
-        return self._entries[known]
+        digest, pattern, entries = self._entries.get(habit.listing, ("", None, ()))
+        if (digest, pattern) == (habit.digest, habit.pattern):
+            return entries
+        page = self._archived(habit)
+        entries = self._read(page, habit.pattern).entries if page else ()
+        self._entries[habit.listing] = (habit.digest, habit.pattern, entries)
+        return entries
 
     def _opinion(
         self,
@@ -347,7 +355,7 @@ class Reader:
             known=comparison.known if comparison else None,
             missed=comparison.missed if comparison else 0,
         )
-        self._entries[digest, found.pattern or ""] = found.listing.entries
+        self._entries[listing] = (digest, found.pattern, found.listing.entries)
         known = self._habits if habit is not None else _without(self._habits, listing)
         self._habits = remember(known, now, shown, changed=not same)
 

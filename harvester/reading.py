@@ -44,8 +44,8 @@ _SURE: Final = 0.9  # and above which it may be believed without known entries
 _MOSTLY: Final = 0.8
 _ENOUGH: Final = 3  # known entries, which prove that this is the listing
 _AHEAD: Final = timedelta(days=2)
-_FEW: Final = 2  # strange entries, and
-_SOME: Final = 0.2  # of the known ones: so many may be new where no date says so
+_FEW: Final = 2  # entries, and
+_SOME: Final = 0.2  # of the known ones: so many may be new, gone or edited where no date says so
 _ENDED: Final = "it leads to no next page any more"
 
 
@@ -317,7 +317,7 @@ class Reader:
     ) -> Opinion:
         signs = vitals(listing.entries, leads_on=listing.next_url is not None)
         comparison = compare(before, listing.entries, linked) if before else None
-        findings = check(page.url, signs, evidence.fetched_at, habit, comparison)
+        findings = check(page.url, signs, evidence.fetched_at, habit, comparison, first=first)
         if not first:  # old pages of a listing may be of another make than new ones
             findings = [
                 replace(f, severity=Severity.DOUBT) if f.severity is Severity.FATAL else f
@@ -390,8 +390,7 @@ def _agrees(opinion: Opinion, habit: Habit, evidence: Evidence) -> bool:
         return False
     if c.known >= min(_ENOUGH, c.before):
         told = all(each.same >= _MOSTLY * each.had for each in c.kept)
-        undated = c.strange - c.newer <= max(_FEW, _SOME * c.known)
-        return told and not c.amiss and undated
+        return told and not _spoils(c, habit) and not c.amiss
     last = habit.shown[-1].vitals
     return (
         c.known == 0
@@ -403,6 +402,25 @@ def _agrees(opinion: Opinion, habit: Habit, evidence: Evidence) -> bool:
         and c.newer >= _MOSTLY * c.strange
         and now.newest is not None
         and now.newest <= (evidence.fetched_at + _AHEAD).date()
+    )
+
+
+def _spoils(c: Comparison, habit: Habit) -> bool:
+    """Whether a new reading has more of the known entries wrong than editors change in a day.
+
+    Or leaves out what is still there, or reads what stands beside the listing.
+    """
+    some = max(_FEW, _SOME * c.known)
+    return bool(
+        c.title.lost
+        or c.date.lost
+        or c.title.changed
+        or c.title.retold > _FEW
+        or c.date.gained > some
+        or c.moved > _FEW
+        or c.missed > max(each.missed for each in habit.shown)
+        or c.skipped > some
+        or c.strange - c.newer > some
     )
 
 

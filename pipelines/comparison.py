@@ -21,6 +21,8 @@ from pipelines.identity import canonical_url, host_of, path_key
 _ALIKE: Final = 60  # of 100: texts that an editor may have made of one another
 _COMPARED: Final = 300  # characters of a teaser
 _ZONES: Final = timedelta(days=1)  # a date may stand in another zone
+_PRINTED: Final[dict[str | None, int]] = {"year": 4, "month": 7, "day": 10}
+_MINUTES: Final = 16
 
 Pair = tuple[Entry, Entry]
 
@@ -29,13 +31,20 @@ Pair = tuple[Entry, Entry]
 class Kept:
     """A field in the entries that both readings have: in how many it stood, is lost, is another.
 
-    ``same`` counts those in which it is to the letter what it was, as far as both print it.
+    ``same`` counts those in which it is to the letter what it was, as far as both print it; ``gained``
+    those in which it did not stand.
     """
 
     had: int = 0
     lost: int = 0
     changed: int = 0
     same: int = 0
+    gained: int = 0
+
+    @property
+    def retold(self) -> int:
+        """In how many it is there, and not to the letter what it was."""
+        return self.had - self.lost - self.same
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,20 +52,25 @@ class Comparison:
     """What became of an earlier reading.
 
     Of its ``before`` entries the later one has ``known`` again; ``missed`` counts those that it has
-    not, though the page leads to them.  ``strange`` counts its other entries, ``newer`` those of them
-    that are dated later than all before, ``amiss`` the undated ones that do not stand at the top, where
-    new entries do, ``at_home`` those that stand in a section of the site in which entries stood.
-    ``inside``: some entry is on a host that entries were on.
+    not, though the page leads to them, ``skipped`` those that it has not, though it has one that stood
+    below them: a listing forgets its last entries first.  ``strange`` counts its other entries, ``newer``
+    those of them that are dated later than all before, ``amiss`` the undated ones that do not stand at
+    the top, where new entries do, ``at_home`` those that stand in a section of the site in which entries
+    stood.
+    ``inside``: some entry is on a host that entries were on.  ``moved`` counts the known ones that do not
+    stand at their address any more.
     """
 
     before: int
     known: int
     missed: int
+    skipped: int
     strange: int
     newer: int
     amiss: int
     at_home: int
     inside: bool
+    moved: int
     title: Kept = Kept()
     date: Kept = Kept()
     teaser: Kept = Kept()
@@ -86,14 +100,16 @@ def compare(
         before=len(before),
         known=len(pairs),
         missed=sum(key_of(entry) in linked for entry in lost),
+        skipped=_amid(before, found),
         strange=len(strange),
         newer=sum(_is_newer(entry, newest) for entry in strange),
         amiss=_amiss(now, met),
         at_home=sum(_section(entry) in sections for entry in strange),
         inside=not hosts or any(entry.url and host_of(entry.url) in hosts for entry in now),
-        title=_kept(pairs, _title_of, _title_changed, whole=True),
-        date=_kept(pairs, _date_of, _date_changed),
-        teaser=_kept(pairs, _teaser_of, _teaser_changed),
+        moved=sum(key_of(old) not in (None, key_of(new)) for old, new in pairs),
+        title=_kept(pairs, _title_of, _title_changed, _same_title),
+        date=_kept(pairs, _date_of, _date_changed, _same_date),
+        teaser=_kept(pairs, _teaser_of, _teaser_changed, _same_teaser),
     )
 
 
@@ -112,9 +128,9 @@ def address_key(url: str) -> str | None:
 
 
 def _pairs(before: Sequence[Entry], now: Sequence[Entry]) -> Iterator[Pair]:
-    """What is the same entry: first by address, then the rest by title."""
+    """What is the same entry: first by all that it says, then the rest by address, then by title."""
     olds, news = list(before), list(now)
-    for name in (key_of, _title_of):
+    for name in (_all_of, key_of, _title_of):
         mine, theirs = _by_name(olds, name), _by_name(news, name)
         both = [(mine[key], theirs[key]) for key in mine if key in theirs]
         yield from both
@@ -129,6 +145,11 @@ def _by_name(entries: Sequence[Entry], name: Callable[[Entry], str | None]) -> d
     return {key: entry for entry in entries if (key := name(entry)) and uses[key] == 1}
 
 
+def _all_of(entry: Entry) -> str | None:
+    key, title = key_of(entry), _title_of(entry)
+    return f"{key} {title} {_date_of(entry)} {_teaser_of(entry)}" if key and title else None
+
+
 def _title_of(entry: Entry) -> str | None:
     return " ".join(entry.title.casefold().split()) if entry.title else None
 
@@ -141,6 +162,12 @@ def _section(entry: Entry) -> tuple[str, str]:
     return host_of(entry.url), directory if rest else ""
 
 
+def _amid(before: Sequence[Entry], found: Collection[int]) -> int:
+    """Entries that are not found and stand above one that is."""
+    last_first = dropwhile(lambda entry: id(entry) not in found, reversed(before))
+    return sum(id(entry) not in found for entry in last_first)
+
+
 def _amiss(now: Sequence[Entry], met: Collection[int]) -> int:
     """Undated entries that are not known and stand below one that is."""
     strange = (
@@ -150,9 +177,10 @@ def _amiss(now: Sequence[Entry], met: Collection[int]) -> int:
 
 
 def _date_of(entry: Entry) -> str | None:
-    if entry.published is None or entry.published_relative:
-        return "relative" if entry.published else None
-    return entry.published.isoformat(timespec="minutes")
+    """The date as far as it is printed."""
+    if entry.published is None:
+        return None
+    return entry.published.isoformat()[: _PRINTED.get(entry.published_precision, _MINUTES)]
 
 
 def _teaser_of(entry: Entry) -> str | None:
@@ -167,8 +195,7 @@ def _kept(
     pairs: Sequence[Pair],
     field: Callable[[Entry], str | None],
     changed: Callable[[Entry, Entry], bool],
-    *,
-    whole: bool = False,
+    same: Callable[[Entry, Entry], bool],
 ) -> Kept:
     had = [(old, new) for old, new in pairs if field(old) is not None]
     both = [(old, new) for old, new in had if field(new) is not None]
@@ -176,13 +203,29 @@ def _kept(
         had=len(had),
         lost=len(had) - len(both),
         changed=sum(changed(old, new) for old, new in both),
-        same=sum(_same(field(old) or "", field(new) or "", whole) for old, new in both),
+        same=sum(same(old, new) for old, new in both),
+        gained=sum(field(old) is None and field(new) is not None for old, new in pairs),
     )
 
 
-def _same(one: str, other: str, whole: bool) -> bool:
-    """Equal, or as far as both go: a teaser may be cut elsewhere, a date printed without its time."""
-    return one == other or (not whole and (one.startswith(other) or other.startswith(one)))
+def _same_title(old: Entry, new: Entry) -> bool:
+    return _title_of(old) == _title_of(new)
+
+
+def _same_date(old: Entry, new: Entry) -> bool:
+    """Equal as far as both print it.  Relative dates wander with the clock."""
+    if (old.published_relative or new.published_relative) and old.published and new.published:
+        return abs(old.published.date() - new.published.date()) <= _ZONES
+    return _as_far_as_both(_date_of(old) or "", _date_of(new) or "")
+
+
+def _same_teaser(old: Entry, new: Entry) -> bool:
+    """Equal as far as both go: a teaser may be cut elsewhere."""
+    return _as_far_as_both(_teaser_of(old) or "", _teaser_of(new) or "")
+
+
+def _as_far_as_both(one: str, other: str) -> bool:
+    return one.startswith(other) or other.startswith(one)
 
 
 def _title_changed(old: Entry, new: Entry) -> bool:

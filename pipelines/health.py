@@ -120,11 +120,18 @@ def vitals(entries: Sequence[Entry], *, leads_on: bool) -> Vitals:
 
 
 def check(
-    url: str, now: Vitals, at: datetime, habit: Habit | None, comparison: Comparison | None
+    url: str,
+    now: Vitals,
+    at: datetime,
+    habit: Habit | None,
+    comparison: Comparison | None,
+    *,
+    first: bool = True,
 ) -> list[Finding]:
     """What is odd about a page that was fetched at a moment, the gravest first.
 
-    ``comparison`` holds its entries against those of the last page of the same address.
+    ``comparison`` holds its entries against those of the last page of the same address.  ``first``: it
+    is no later page of a listing, on which nothing new is looked for.
     """
     shown = habit.shown if habit else ()
     told = [
@@ -132,7 +139,7 @@ def check(
         *(_fields(now, shown, comparison) if shown else ()),
         *(_records(now, shown, comparison) if shown and comparison else ()),
         *(_known(now, at, shown, comparison) if shown and comparison else ()),
-        *(_rhythm(now, at, shown) if shown else ()),
+        *(_rhythm(now, at, shown) if shown and first else ()),
     ]
     order = list(Severity)
     found = [Finding(url=url, severity=severity, reason=reason) for severity, reason in told]
@@ -220,6 +227,9 @@ def _fields(now: Vitals, shown: Sequence[Shown], comparison: Comparison | None) 
             most = kept.changed >= max(_FEW, kept.had / 2)
             text = f"{kept.changed} of {kept.had} known entries have another {name} now"
             yield (Severity.FATAL if most else Severity.DOUBT), text
+        elif name != "teaser" and kept.retold >= max(_FEW, kept.had / 2):
+            # Nobody edits most of a page at once.
+            yield Severity.DOUBT, f"{kept.retold} of {kept.had} known entries have an edited {name}"
 
 
 def _records(now: Vitals, shown: Sequence[Shown], comparison: Comparison) -> Told:
@@ -228,16 +238,25 @@ def _records(now: Vitals, shown: Sequence[Shown], comparison: Comparison) -> Tol
         return
     fewest = min(each.vitals.records for each in shown)
     most = max(each.vitals.records for each in shown)
+    usual = max(each.missed for each in shown)
     if 2 * now.records < fewest and fewest - now.records >= _FEW:
         # A page of today's news begins anew every morning.
         anew = not comparison.known and comparison.newer == comparison.strange > 0
         text = f"{now.records} entries, where there were {fewest} at least"
         yield (Severity.NOTICE if anew else Severity.FATAL), text
     elif 4 * now.records < 3 * fewest and fewest - now.records >= _FEW:
-        yield Severity.DOUBT, f"{now.records} entries, where there were {fewest} at least"
+        # Where just the last ones are no longer there, and nothing leads to them, it does show fewer.
+        fewer = comparison.known and not comparison.skipped and comparison.missed <= usual
+        text = f"{now.records} entries, where there were {fewest} at least"
+        yield (Severity.NOTICE if fewer else Severity.DOUBT), text
     elif now.records > most * _GROWN and now.records - most >= _FEW:
         yield Severity.DOUBT, f"{now.records} entries, where there were {most} at most"
-    usual = max(each.missed for each in shown)
+    copies = max(each.vitals.records - each.vitals.linked for each in shown)
+    if now.records - now.linked >= copies + _FEW:
+        text = (
+            f"{now.records - now.linked} of {now.records} entries lead nowhere, or where others do"
+        )
+        yield Severity.DOUBT, text
     if comparison.missed >= usual + max(2, _SOME * comparison.before):
         text = f"{comparison.missed} entries that were read before are linked, and not read"
         yield Severity.DOUBT, text

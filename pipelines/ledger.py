@@ -191,17 +191,20 @@ def run_ids(dataset: Dataset, source: str) -> list[str]:
 
 
 def last_read_whole(dataset: Dataset, source: str, start_url: str) -> bool:
-    """Whether the last run that read this start address left nothing unread.
+    """Whether the last run that stored something from this start address left nothing unread.
 
-    Only then does "everything on this page is known" mean that everything after it is known too.
+    Only then does "everything on this page is known" mean that everything after it is known too.  A run
+    of which nothing is stored, because the source was down or the page held, leaves that as it was.
     """
+    replayed: set[str] = set()
     for run_id in reversed(run_ids(dataset, source)):
         told = read(dataset.ledger_file(run_id))
         if told["mode"] == "replay":
-            continue
-        for stop in told["course"]["stops"]:
-            if stop["start_url"] == start_url:
-                return bool(stop["whole"])
+            replayed.update(told["replayed"])
+        elif told["counts"]["entries"] or run_id in replayed:
+            for stop in told["course"]["stops"]:
+                if stop["start_url"] == start_url:
+                    return bool(stop["whole"])
     return False
 
 

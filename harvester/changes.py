@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import unified_diff
-from typing import Any
+from typing import Any, Final
 
 from pipelines import ledger
 from pipelines.dataset import Dataset
 from pipelines.health import Severity
+
+_LOOKED_AT: Final = 200  # runs back
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,15 +34,21 @@ class Change:
 
 
 def changes(dataset: Dataset, source: str) -> list[Change]:
-    """The changes that a person has not judged yet, by the source's last live run.
+    """The changes that a person has not judged yet: what each address last showed in the live runs.
 
-    Raises ``Damaged`` where its ledger cannot be read.
+    Raises ``Damaged`` where a ledger cannot be read.
     """
-    for run_id in reversed(ledger.run_ids(dataset, source)):
+    found: list[Change] = []
+    judged: set[str] = set()
+    for run_id in reversed(ledger.run_ids(dataset, source)[-_LOOKED_AT:]):
         told = ledger.read(dataset.ledger_file(run_id))
-        if told["mode"] != "replay":
-            return [*_held(source, told["course"]), *_healed(source, told["course"])]
-    return []
+        if told["mode"] == "replay":
+            continue
+        if not judged:
+            found += _healed(source, told["course"])
+        found += (change for change in _held(source, told["course"]) if change.url not in judged)
+        judged.update(page["url"] for page in told["course"]["pages"])
+    return found
 
 
 def shown(change: Change) -> Iterator[str]:
@@ -61,7 +69,9 @@ def shown(change: Change) -> Iterator[str]:
     if change.held:
         yield f"  to take it: harvester crawl {change.source} --accept, or write a pattern into its file"
     else:
-        yield "  to keep it: write the new pattern into the source's file"
+        yield "  to keep it: write the new pattern into the source's file, beside the old one:"
+        day = (change.since or "")[:10]
+        yield f'  pattern = {{"1970-01-01": <old>, "{day}": <new>}}, so that replays read each page with its own'
 
 
 def _held(source: str, course: dict[str, Any]) -> Iterator[Change]:
@@ -69,8 +79,6 @@ def _held(source: str, course: dict[str, Any]) -> Iterator[Change]:
     for finding in course.get("findings", ()):
         if finding["severity"] == Severity.FATAL:
             reasons.setdefault(finding["url"], []).append(finding["reason"])
-    for failure in course["failures"]:
-        reasons.setdefault(failure["url"], []).append(failure["reason"])
     for page in course["pages"]:
         if page["url"] in reasons and page.get("pattern"):
             yield Change(

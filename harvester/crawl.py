@@ -233,7 +233,7 @@ def judge(name: str, report: Report, recovery: Sequence[Failure] = ()) -> Outcom
     failures = (*recovery, *report.course.failures, *held(report.course))
     if failures:
         problem = _summary(failures, report)
-        if report.course.is_held:
+        if report.course.held_pages:
             problem += f"; see `harvester sources --diff {name}`"
         return Outcome(name, gravest(failures), problem, report)
     if any(stop.reason == StopReason.INTERRUPTED.value for stop in report.course.stops):

@@ -4,7 +4,7 @@
                                                | no
                         learned by example, or anew --sound, and agrees with the past?--> healed
                                                | no
-                                             held: the run is not published, and says why
+                                             held: the page is not published, and the run says why
 
 A listing is learned once and read for ever: what read an address in the last good run reads it in the
 next.  Live runs, recoveries and replays come through here in the same order, so they decide alike.
@@ -74,13 +74,17 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Where an answer is archived, when it came, and when its body had come first."""
+    """Where an answer is archived, when it came, and when its body had come first.
+
+    ``asked`` is the address that was asked for, where a redirect led from it to the page.
+    """
 
     run_id: str
     warc_file: str
     warc_record_id: str
     fetched_at: datetime
     body_from: datetime
+    asked: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,29 +147,24 @@ class Reader:
     ) -> None:
         self._source = source
         self._archived = archived
-        self._good = {habit.listing: habit for habit in habits}
-        self._habits: Mapping[str, Habit] = self._good
+        self._habits: Mapping[str, Habit] = {habit.listing: habit for habit in habits}
         # What their pages showed, as far as it has been asked: digest and pattern say of which page.
-        self._good_entries: dict[str, Shows] = {}
         self._entries: dict[str, Shows] = {}
         self._announced: set[str] = set()
-        self._findings: list[Finding] = []
 
     # ------------------------------------------------------------- runs
     def finish(self) -> tuple[Habit, ...]:
-        """End a run: what it has shown is usual from now on, unless it is held."""
-        if not is_held(self._findings):
-            self._good = dict(self._habits)
-            self._good_entries = {n: e for n, e in self._entries.items() if n in self._good}
-        self._habits, self._entries = self._good, dict(self._good_entries)
-        self._announced, self._findings = set(), []
-        return tuple(self._good.values())
+        """End a run.  Returns what is usual after it."""
+        self._announced = set()
+        self._entries = {n: shows for n, shows in self._entries.items() if n in self._habits}
+        return tuple(self._habits.values())
 
     # ------------------------------------------------------------- pages
     def read(self, page: Page, evidence: Evidence, *, accept: bool = False) -> Read:
         """Read the next page of a run.  ``accept``: a person has said that it may have changed."""
-        first = page.url not in self._announced
-        listing = page.url if first else form_of(page.url)
+        asked = evidence.asked or page.url
+        first = asked not in self._announced
+        listing = asked if first else form_of(asked)
         given = self._source.pattern_on(page.fetched_at)
         told = self._source.told_on(page.fetched_at)
         habit = self._habit(listing, given, told)
@@ -181,7 +180,6 @@ class Reader:
         if found.instead_of is not None and found.instead_of == (given and given.to_toml()):
             reason = "the pattern in the source's file reads it no longer; `harvester sources --diff` shows another"
             found = replace(found, findings=(*found.findings, _notice(page.url, reason)))
-        self._findings += found.findings
         if found.listing.next_url:
             self._announced.add(found.listing.next_url)
         if found.listing.entries and not is_held(found.findings):
@@ -212,7 +210,7 @@ class Reader:
         accept: bool,
     ) -> Read:
         """A page that has a past, and is not what it was then."""
-        before = self._before(habit) if habit.url == page.url else ()
+        before = self._before(habit) if first or habit.url == page.url else ()
         held_against = partial(
             self._opinion,
             page,
@@ -253,8 +251,10 @@ class Reader:
             changed = text not in (habit.pattern, given and given.to_toml())
             return _read(best, told, text, _own(habit, given) if changed else old)
         told = stored.findings
-        if not first:  # it may be another page in the listing's place, behind its end
-            return _read(stored, told, habit.pattern, old)
+        if (
+            not first and not stored.listing.entries
+        ):  # it may be another page, behind the listing's end
+            return _read(stored, (), habit.pattern, old)
         if not stored.listing.entries and best is not stored:  # then this is what is wrong
             told = tuple(
                 replace(f, reason=f"learned anew, {f.reason}")
@@ -318,11 +318,6 @@ class Reader:
         signs = vitals(listing.entries, leads_on=listing.next_url is not None)
         comparison = compare(before, listing.entries, linked) if before else None
         findings = check(page.url, signs, evidence.fetched_at, habit, comparison, first=first)
-        if not first:  # old pages of a listing may be of another make than new ones
-            findings = [
-                replace(f, severity=Severity.DOUBT) if f.severity is Severity.FATAL else f
-                for f in findings
-            ]
         return Opinion(listing, signs, tuple(findings), comparison)
 
     def _remember(
@@ -438,6 +433,8 @@ def _doubtful(opinion: Opinion, habit: Habit, evidence: Evidence) -> tuple[Findi
     """What speaks against a reading, also where it only does not show enough of the past."""
     if opinion.is_sound and not _agrees(opinion, habit, evidence):
         reason = "it shows too little of what was known, or something else beside it"
+        if opinion.comparison is None:
+            reason = "the archive has no page to hold it against"
         doubt = Finding(url=habit.url, severity=Severity.DOUBT, reason=reason)
         return (doubt, *opinion.findings)
     return opinion.findings

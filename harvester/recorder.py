@@ -101,6 +101,7 @@ class Recorder:
             written.record_id,
             exchange.fetched_at,
             written.body_from,
+            next(iter(request.meta.get("redirect_urls", ())), None),
         )
         if exchange.truncated == "length":
             raise IgnoreRequest(f"longer than {self._largest} bytes")

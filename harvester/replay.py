@@ -9,13 +9,14 @@ from __future__ import annotations
 import gc
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Final, Self
+from urllib.parse import urljoin
 
 from scrapy import signals
 from scrapy.downloadermiddlewares.httpcompression import HttpCompressionMiddleware
@@ -83,11 +84,13 @@ class Reading:
     ``reader`` knows what the runs before were shown; files from elsewhere, and captures, are read page
     by page, because years may lie between them.
     ``names`` are those that files from elsewhere go by in rows.  ``others`` counts the records that
-    are no pages of the listing, by the reason; ``read`` are the records that were read.
+    are no pages of the listing, by the reason; ``read`` are the records that were read.  ``accept`` takes
+    pages as they are that would be held.
     """
 
     reader: Reader
     window: Scope | None = None
+    accept: bool = False
     names: Mapping[Path, str] = field(default_factory=dict)
     originals: Originals = field(default_factory=Originals)
     others: Counter[str] = field(default_factory=Counter)
@@ -146,11 +149,16 @@ def read_archived_run(
     findings: list[Finding] = []
     dates: dict[str, ArticleDate] = {}
     followed: set[str] = set()
+    moved: dict[str, str] = {}  # where a redirect led, and what had been asked for
     ours = run is not None and bool(run.scope.start_urls)
     for path in archived.files:
         name = f"archive/{run.source}/{path.name}" if run else reading.names.get(path, str(path))
         answers = read_archive(path, reading.originals, reading.others, marked=run is not None)
         for answer in answers:
+            if isinstance(answer, Answer) and answer.listing and 300 <= answer.status < 400:
+                told = dict(answer.headers).get("location", "")
+                with suppress(ValueError):
+                    moved[urljoin(answer.url, told)] = moved.get(answer.url, answer.url)
             if isinstance(answer, Damage):
                 reason = f"at byte {answer.offset}: {answer.reason}"
                 failures.append(Failure(url=str(path), reason=reason, fault=Fault.DATA))
@@ -168,6 +176,7 @@ def read_archived_run(
                 answer.record_id,
                 answer.fetched_at,
                 answer.original.fetched_at,
+                moved.get(answer.url) if ours else None,
             )
             try:
                 page = _page(answer, decoder)
@@ -178,6 +187,7 @@ def read_archived_run(
                 scope = run.scope if run else Scope()
                 if reading.window is not None:
                     scope = replace(reading.window, accept=scope.accept)
+                scope = replace(scope, accept=scope.accept or reading.accept)
                 look = spider.look(
                     page, evidence, scope, reading.reader if ours else Reader(spider)
                 )
@@ -251,6 +261,7 @@ def replay(
     until: date | None = None,
     rebuild: bool = False,
     anyway: bool = False,
+    accept: bool = False,
     dry_run: bool = False,
 ) -> Replayed:
     """Publish what a source's archive files hold into ``dataset``, oldest run first, as one run.
@@ -259,7 +270,8 @@ def replay(
 
     A window given here takes the place of the windows that the runs were asked for.  ``rebuild`` says
     that these are all archive files of the source; if they can be read whole, rows are made anew, with
-    ``anyway`` in any case, and from damaged tables only what can be read is kept.  A ``dry_run`` only
+    ``anyway`` in any case, and from damaged tables only what can be read is kept.  ``accept`` publishes
+    what was held, too.  A ``dry_run`` only
     says what would change.
     """
     window = Scope(since=since, until=until) if since or until else None
@@ -270,7 +282,7 @@ def replay(
         archived = archived_runs(archives, spider)
         earliest = next((each.run.run_id for each in archived if each.run), "")
         reader = reader_of(dataset, spider, settings, earliest)
-        reading = Reading(reader=reader, window=window, names=archives)
+        reading = Reading(reader=reader, window=window, accept=accept, names=archives)
         runs = [
             run
             for each in archived
@@ -308,8 +320,8 @@ def replay(
 def _news(dataset: Dataset, runs: Iterable[ReadRun]) -> Iterator[Finding]:
     """What was found in runs of which it is not known; an alarm that was given is not given again."""
     for read in runs:
-        told = read.course.is_held and ledger.was_held(dataset, read.run.run_id)
-        yield from () if told else read.course.findings
+        told = ledger.held_then(dataset, read.run.run_id) if read.course.held_pages else ()
+        yield from (finding for finding in read.course.findings if finding.url not in told)
 
 
 def reader_of(

@@ -7,7 +7,7 @@
 A quiet source is not a broken one: what counts is not how much is new, but whether what was there is
 still read as it was.  A ``doubt`` asks for a second opinion (the page is learned anew); where that
 comes to the same, the page has really changed, and the doubt becomes a notice.  What is ``fatal``
-stops the publish of its run; a notice is stored and shown.
+keeps the page from being published; a notice is stored and shown.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pipelines.entry import Entry
 from pipelines.garbled import is_garbled
 
 REMEMBERED: Final = 12  # different pages of an address that say what is usual there
-_MOST_HABITS: Final = 100  # addresses of a source
+_MOST_HABITS: Final = 500  # addresses of a source
 _FEW: Final = 3  # entries that show nothing yet
 _USUAL: Final = 0.5  # of the entries: a field that fewer have is none of the listing's
 _FALLEN: Final = 0.8  # of the lowest share so far, below which a field is doubtful,
@@ -88,7 +88,8 @@ class Habit:
     """What an address, or the later pages of a listing, showed in the last good runs.
 
     ``url`` and the archive record are those of the last page, ``digest`` its body's.  ``told`` is what the
-    source's file said then of its layout.  ``pattern`` read it, in the pattern's text form; ``instead_of`` is the one that did no longer, since ``healed``.
+    source's file said then of its layout.  ``pattern`` read it, in the pattern's text form; ``instead_of``
+    is the one that did no longer, since ``healed``.  ``lively``: it had news once, so it is no archive.
     """
 
     listing: str
@@ -100,6 +101,7 @@ class Habit:
     pattern: str | None
     instead_of: str | None = None
     healed: datetime | None = None
+    lively: bool = False
     shown: tuple[Shown, ...] = ()
 
 
@@ -135,12 +137,14 @@ def check(
     """
     shown = habit.shown if habit else ()
     told = [
-        *_garbled(now, shown),
         *(_fields(now, shown, comparison) if shown else ()),
-        *(_records(now, shown, comparison) if shown and comparison else ()),
+        *(_records(now, shown, comparison) if shown and (first or comparison) else ()),
         *(_known(now, at, shown, comparison) if shown and comparison else ()),
-        *(_rhythm(now, at, shown) if shown and first else ()),
+        *(_rhythm(now, at) if habit and habit.lively and first else ()),
     ]
+    if not first:  # old pages of a listing may be of another make than new ones
+        told = [(Severity.DOUBT if s is Severity.FATAL else s, reason) for s, reason in told]
+    told += _garbled(now, shown)
     order = list(Severity)
     found = [Finding(url=url, severity=severity, reason=reason) for severity, reason in told]
     return sorted(found, key=lambda finding: order.index(finding.severity))
@@ -152,7 +156,7 @@ def led_on(habit: Habit) -> bool:
 
 
 def is_held(findings: Iterable[Finding]) -> bool:
-    """Whether a run with these findings must not be published."""
+    """Whether a page with these findings must not be published."""
     return any(finding.severity is Severity.FATAL for finding in findings)
 
 
@@ -162,10 +166,12 @@ def remember(
     """The habits after one more good page; ``habit`` describes it, but for what was shown before."""
     before = habits[habit.listing].shown if habit.listing in habits else ()
     shown = (*before, page)[-REMEMBERED:] if changed else before
+    lively = habit.listing in habits and habits[habit.listing].lively
+    lively = lively or not _is_stale(page.vitals, page.fetched_at)
     others = {name: other for name, other in habits.items() if name != habit.listing}
     while len(others) >= _MOST_HABITS:
         del others[next(iter(others))]
-    return {**others, habit.listing: replace(habit, shown=shown)}
+    return {**others, habit.listing: replace(habit, shown=shown, lively=lively)}
 
 
 def habit_from(told: Mapping[str, Any]) -> Habit:
@@ -232,23 +238,24 @@ def _fields(now: Vitals, shown: Sequence[Shown], comparison: Comparison | None) 
             yield Severity.DOUBT, f"{kept.retold} of {kept.had} known entries have an edited {name}"
 
 
-def _records(now: Vitals, shown: Sequence[Shown], comparison: Comparison) -> Told:
+def _records(now: Vitals, shown: Sequence[Shown], comparison: Comparison | None) -> Told:
     """Many records fewer, or more, than there ever were."""
     if not now.records:  # that is said anyway
         return
     fewest = min(each.vitals.records for each in shown)
     most = max(each.vitals.records for each in shown)
     usual = max(each.missed for each in shown)
+    c = comparison
+    # A page of today's news begins anew every morning.  And where just the last ones are no longer
+    # there, and nothing leads to them, it does show fewer.
+    anew = c is not None and not c.known and c.newer == c.strange > 0
+    fewer = c is not None and c.known and not c.skipped and c.missed <= usual
     if 2 * now.records < fewest and fewest - now.records >= _FEW:
-        # A page of today's news begins anew every morning.
-        anew = not comparison.known and comparison.newer == comparison.strange > 0
         text = f"{now.records} entries, where there were {fewest} at least"
-        yield (Severity.NOTICE if anew else Severity.FATAL), text
-    elif 4 * now.records < 3 * fewest and fewest - now.records >= _FEW:
-        # Where just the last ones are no longer there, and nothing leads to them, it does show fewer.
-        fewer = comparison.known and not comparison.skipped and comparison.missed <= usual
-        text = f"{now.records} entries, where there were {fewest} at least"
-        yield (Severity.NOTICE if fewer else Severity.DOUBT), text
+        yield (Severity.NOTICE if anew or fewer else Severity.FATAL), text
+    elif 4 * now.records < 3 * most and most - now.records >= _FEW:
+        text = f"{now.records} entries, where there were {most} at most"
+        yield (Severity.NOTICE if anew or fewer else Severity.DOUBT), text
     elif now.records > most * _GROWN and now.records - most >= _FEW:
         yield Severity.DOUBT, f"{now.records} entries, where there were {most} at most"
     copies = max(each.vitals.records - each.vitals.linked for each in shown)
@@ -257,7 +264,7 @@ def _records(now: Vitals, shown: Sequence[Shown], comparison: Comparison) -> Tol
             f"{now.records - now.linked} of {now.records} entries lead nowhere, or where others do"
         )
         yield Severity.DOUBT, text
-    if comparison.missed >= usual + max(2, _SOME * comparison.before):
+    if comparison and comparison.missed >= usual + max(2, _SOME * comparison.before):
         text = f"{comparison.missed} entries that were read before are linked, and not read"
         yield Severity.DOUBT, text
 
@@ -275,18 +282,17 @@ def _known(now: Vitals, at: datetime, shown: Sequence[Shown], comparison: Compar
         yield Severity.FATAL, f"{text}, and none on their hosts"
     elif again and not min(again):  # as it does
         return
+    elif min(comparison.newer, comparison.at_home) >= _FALLEN * comparison.strange > 0:
+        yield Severity.NOTICE, f"{text}; those in between may have been missed"
     elif len(again) >= _STEADY and soon:
         yield Severity.FATAL, text
-    elif comparison.strange and comparison.newer >= 0.8 * comparison.strange:
-        yield Severity.NOTICE, f"{text}; those in between may have been missed"
     else:
         yield Severity.DOUBT, text
 
 
-def _rhythm(now: Vitals, at: datetime, shown: Sequence[Shown]) -> Told:
-    """Nothing new for long, by the listing's own measure; one that was old when it was met is no news."""
-    first = shown[0]
-    if _is_stale(now, at) and not _is_stale(first.vitals, first.fetched_at):
+def _rhythm(now: Vitals, at: datetime) -> Told:
+    """Nothing new for long, by the listing's own measure."""
+    if _is_stale(now, at):
         yield Severity.NOTICE, f"nothing new since {now.newest}"
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -90,9 +91,13 @@ class _Memory:
     def __init__(self, dataset: Dataset, run: Run) -> None:
         self._dataset = dataset
         self._run = run
-        self._known = Known(dataset.stored(ENTRIES, run.source))
         self._judge = Judge((), run.hosts)
         self._whole: dict[str, bool] = {}
+
+    @cached_property
+    def _known(self) -> Known:
+        """The rows as they are when the first page comes: recovery may have added to them by then."""
+        return Known(self._dataset.stored(ENTRIES, self._run.source))
 
     def read_whole(self, start_url: str) -> bool:
         """Whether the last run from this address left nothing unread."""

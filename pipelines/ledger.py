@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
 from pipelines.dataset import Dataset
-from pipelines.health import Finding, Habit, Severity, Vitals, habit_from, is_held
+from pipelines.health import Finding, Habit, Severity, Vitals, habit_from
 from pipelines.run import Mode, Scope, run_started
 from pipelines.sealed import seal, unseal
 from pipelines.table import Damaged
@@ -87,14 +87,9 @@ class Course:
     habits: tuple[Habit, ...] = ()
 
     @property
-    def is_held(self) -> bool:
-        """Whether nothing of it may be published."""
-        return is_held(self.findings)
-
-    def held(self) -> Course:
-        """The course of a run that is not published: what it has read is read by no run so far."""
-        stops = tuple(replace(stop, whole=False) for stop in self.stops)
-        return replace(self, stops=stops)
+    def held_pages(self) -> frozenset[str]:
+        """The addresses of its pages of which nothing may be published."""
+        return frozenset(f.url for f in self.findings if f.severity is Severity.FATAL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +137,7 @@ class Ledger:
 
 
 def held(course: Course) -> list[Failure]:
-    """Why a run is not published, a failure for each page; none where it is."""
+    """Why pages of a run are not published, a failure for each."""
     reasons: dict[str, list[str]] = {}
     for finding in course.findings:
         if finding.severity is Severity.FATAL:
@@ -216,20 +211,21 @@ def empty_pages(dataset: Dataset, run_id: str) -> frozenset[str]:
     return frozenset(p["warc_record_id"] for p in pages if not p.get("vitals", p)["records"])
 
 
-def was_held(dataset: Dataset, run_id: str) -> bool:
-    """Whether a run was not published for what it found; its alarm has been given."""
+def held_then(dataset: Dataset, run_id: str) -> frozenset[str]:
+    """The addresses of a run's pages that were not published; their alarm has been given."""
     if not exists(dataset, run_id):
-        return False
+        return frozenset()
     findings = read(dataset.ledger_file(run_id))["course"].get("findings", ())
-    return any(finding["severity"] == Severity.FATAL for finding in findings)
+    return frozenset(f["url"] for f in findings if f["severity"] == Severity.FATAL)
 
 
 def habits_before(dataset: Dataset, source: str, run_id: str) -> tuple[Habit, ...]:
     """What a source's listings usually showed before a run, as the last ledger before it tells."""
     for earlier in reversed(run_ids(dataset, source)):
         if earlier < run_id:
-            told = read(dataset.ledger_file(earlier))["course"]
-            with suppress(KeyError, TypeError, ValueError):  # one of another version
+            # One of another version, or a damaged one, which is told elsewhere.
+            with suppress(KeyError, TypeError, ValueError, Damaged):
+                told = read(dataset.ledger_file(earlier))["course"]
                 if habits := tuple(map(habit_from, told["habits"])):
                     return habits
     return ()

@@ -76,12 +76,12 @@ def publish(
     they are all that the source's archive holds: rows are made anew from them, and what is not seen
     again stays as it is; with ``repair`` also where tables are damaged, as far as their rows can be
     read.  Runs that never got a ledger (their process died, or it was lost) get one.  A ``dry_run``
-    writes nothing; the stories that rows would tell are not worked out.  Of a run whose course is held
-    nothing is merged.
+    writes nothing; the stories that rows would tell are not worked out.  What stands on
+    pages that are held is not merged.
     """
     every = {run.run_id: course} | {name: told for name, (_, told) in (archived or {}).items()}
-    held = {name for name, told in every.items() if told.is_held}
-    normal = [normalize(sighting) for sighting in sightings if sighting.run_id not in held]
+    held = {(name, url) for name, told in every.items() for url in told.held_pages}
+    normal = [normalize(s) for s in sightings if (s.run_id, s.page_url) not in held]
     refused = [item for item in normal if isinstance(item, Rejected)]
     seen = [item for item in normal if isinstance(item, Sighting)]
     runs = {s.run_id: (run, course) for s in seen} | dict(archived or {})
@@ -278,7 +278,7 @@ def _ledger(
         finished=datetime.now(UTC),
         version=VERSION,
         asked=run.scope,
-        course=course.held() if course.is_held else course,
+        course=course,
         counts=_count(decisions),
         rows=rows,
         archive=ledger.archive_proofs(dataset, run.source, run.run_id),

@@ -314,3 +314,66 @@ def test_a_person_is_believed(run, site, tmp_path) -> None:
     site.pages["/list"] = old_look(entries(1, 12)) + "<!-- 2 -->"
     course = crawl_with('hint = {"teaser": ".when"}')
     assert course["pages"][0]["pattern"].count('teaser = ".when"') == 1
+
+
+def test_what_was_held_can_be_published_later(run, site, tmp_path) -> None:
+    output = tmp_path / "o"
+    site.pages["/list"] = old_look(entries(1, 12))
+    learned(run, site, output)
+    site.pages["/list"] = new_look(entries(5, 16), date=False)
+    learned(run, site, output, code=69)
+    site.pages["/list"] = old_look(entries(9, 20))
+    learned(run, site, output)
+    assert len(frame(output)) == 20
+    site.pages["/list"] = new_look(entries(14, 25), date=False)
+    learned(run, site, output, code=69)
+    site.pages["/list"] = new_look(entries(24, 35), date=False)
+    learned(run, site, output, code=69)
+    done = run("harvester", "replay", "belhelcom", "--accept", "--output", output)
+    assert (done.code, done.err) == (0, "")
+    assert len(frame(output)) == 35
+
+
+def test_a_listing_that_redirects_has_a_past_too(run, site, tmp_path) -> None:
+    output = tmp_path / "o"
+    site.pages["/list"] = old_look(entries(1, 12))
+    learned(run, site, output)
+    shop = [
+        {**e, "url": f"/lamps/{n}", "title": f"Lamp {n} for the garden"}
+        for n, e in enumerate(entries(20, 31))
+    ]
+    site.pages["/list"] = (302, {"Location": "/"}, "")
+    site.pages["/"] = new_look(shop, date=False)
+    learned(run, site, output, code=69)
+    assert len(frame(output)) == 12
+    done = run(
+        "harvester", "replay", "belhelcom", "--archive", output, "--output", tmp_path / "again"
+    )
+    assert done.code == 65
+    assert frame(tmp_path / "again").equals(frame(output))
+
+
+def test_a_broken_listing_costs_the_others_of_its_source_nothing(run, site, tmp_path) -> None:
+    output = tmp_path / "o"
+    two = ("--start-url", site.url("/a"), site.url("/b"))
+    other = [{**e, "url": f"/b{e['url']}", "title": f"B: {e['title']}"} for e in entries(1, 12)]
+    site.pages |= {"/a": old_look(entries(1, 12)), "/b": old_look(other)}
+    assert run("harvester", "crawl", "belhelcom", *two, "--output", output).code == 0
+    site.pages |= {"/a": old_look(entries(3, 14)), "/b": new_look(other, date=False)}
+    assert run("harvester", "crawl", "belhelcom", *two, "--output", output).code == 69
+    assert len(frame(output)) == 26
+    run("harvester", "crawl", "belhelcom", "--start-url", site.url("/a"), "--output", output)
+    told = run("harvester", "sources", "belhelcom", "--diff", "--output", output)
+    assert "not published" in told.out  # still
+
+
+def test_garbled_pages_further_on_are_left_out(run, site, tmp_path) -> None:
+    output = tmp_path / "o"
+    titles = [
+        {**e, "title": f"Суд оставил приговор номер {n}"} for n, e in enumerate(entries(1, 20))
+    ]
+    pager = '<a rel="next" href="/list/2">Next</a></body>'
+    site.pages["/list"] = old_look(titles[:10]).replace("</body>", pager)
+    site.pages["/list/2"] = old_look(titles[10:]).encode().decode("latin-1").encode()
+    learned(run, site, output, code=69)
+    assert len(frame(output)) == 10

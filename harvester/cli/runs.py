@@ -178,6 +178,9 @@ def replay(
             help="Output folder whose archive is read [default: --output's own, else output]."
         ),
     ] = None,
+    accept: Annotated[
+        bool, typer.Option("--accept", help="Publish also what was held back.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would change; write nothing.")
     ] = False,
@@ -230,6 +233,7 @@ def replay(
                     until=window["until"],
                     # The whole archive says what the rows are; a part of it can only add to them.
                     rebuild=not (warc or run or since or until),
+                    accept=accept,
                     dry_run=dry_run,
                 )
             except Exception as error:

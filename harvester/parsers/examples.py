@@ -30,7 +30,8 @@ _FEWEST: Final = 2  # known entries on a page, without which there is nothing to
 _LOOKED_INTO: Final = 8  # groups that hold the examples best
 _NEARLY: Final = 0.15  # less than the best of them
 _AGREED: Final = 0.6  # of the examples in a sheet that say the same in a column
-_BEGINNING: Final = 60  # characters of a teaser, which may be cut anywhere after them
+_BEGINNING: Final = 60  # characters of a teaser that are compared; it may be cut anywhere, but
+_LEAST: Final = 20  # for these
 
 Says = Callable[[Any, Entry], bool]
 
@@ -218,7 +219,7 @@ def _says_teaser(text: str, entry: Entry) -> bool:
     if not says or not said:
         return False
     size = min(len(says), len(said), _BEGINNING)
-    return says[:size] == said[:size] and (len(says) >= _BEGINNING or says == said)
+    return says[:size] == said[:size] and (size >= _LEAST or says == said)
 
 
 def _says_kind(text: str, entry: Entry) -> bool:

@@ -381,16 +381,17 @@ def _agrees(opinion: Opinion, habit: Habit, evidence: Evidence) -> bool:
     learned with confidence.
     """
     c, now = opinion.comparison, opinion.vitals
-    if c is None:
+    last = habit.shown[-1].vitals
+    if (
+        c is None or 2 * now.records < last.records
+    ):  # a box beside the listing has known entries, too
         return False
     if c.known >= min(_ENOUGH, c.before):
         told = all(each.same >= _MOSTLY * each.had for each in c.kept)
         return told and not _spoils(c, habit) and not c.amiss
-    last = habit.shown[-1].vitals
     return (
         c.known == 0
         and c.at_home >= _MOSTLY * c.strange
-        and 2 * now.records >= last.records
         and opinion.listing.evidence.confidence >= _SURE
         and now.dated >= _MOSTLY * now.records
         and last.dated >= _MOSTLY * last.records

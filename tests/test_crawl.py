@@ -100,6 +100,21 @@ def test_a_listing_that_was_not_read_whole_is_read_on(run, three_pages, tmp_path
     assert len(frame(tmp_path / "o")) == 9, "page 1 was known, but nothing after it"
 
 
+@pytest.mark.parametrize(
+    "instead", [(503, {}, ""), "<html><body>We need your consent</body></html>"]
+)
+def test_an_hour_in_which_the_source_is_down_costs_no_second_reading(
+    run, three_pages, tmp_path, instead
+) -> None:
+    crawl(run, three_pages, tmp_path / "o")
+    three_pages.pages["/list/1"] = instead
+    assert crawl(run, three_pages, tmp_path / "o").code == 69
+    three_pages.pages["/list/1"] = a_page(1)
+    three_pages.asked.clear()
+    assert crawl(run, three_pages, tmp_path / "o").code == 0
+    assert three_pages.asked == ["/robots.txt", "/list/1"]
+
+
 def test_max_pages_counts_for_each_start_address(run, three_pages, tmp_path) -> None:
     three_pages.pages["/other/1"] = listing(
         article("Other", "/o", "July 1, 2011", "Another listing"), next_page="/list/3"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -270,6 +272,25 @@ def test_comparison_counts_every_entry_once(old: list[int], new: list[int]) -> N
     assert found.known == len(set(old) & set(new))
     assert found.strange == len(set(new) - set(old))
     assert found.title.same == found.known
+
+
+def test_a_record_that_stands_twice_and_a_date_without_its_time_are_what_they_were() -> None:
+    at = datetime(2011, 7, 1, 9, 30)
+    old = [replace(entry(n), published=at, published_precision="minute") for n in (1, 2, 3)]
+    old.append(replace(old[0], teaser="Another part of it"))
+    new = [replace(e, published=datetime(2011, 7, 1), published_precision="day") for e in old]
+    found = compare(old, old)
+    assert (found.known, found.date.same) == (4, 4)
+    found = compare(old[:3], new[:3])
+    assert (found.known, found.date.same, found.date.changed) == (3, 3, 0)
+
+
+def test_a_listing_forgets_its_last_entries_first() -> None:
+    every = [entry(n) for n in range(9, 0, -1)]
+    assert compare(every, every[:5]).skipped == 0
+    assert compare(every, [every[0], *every[3:]]).skipped == 2
+    elsewhere = [replace(e, url=f"https://example.org/by/{n}") for n, e in enumerate(every)]
+    assert compare(every, elsewhere).moved == 9
 
 
 @given(st.text(alphabet="абвгдежзийклмнопрстуфхцчшщъыьэюяёўі АБВГДЕ", min_size=20))

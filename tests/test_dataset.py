@@ -227,7 +227,8 @@ def test_only_the_last_run_says_whether_a_listing_was_read_whole(dataset) -> Non
     url = "https://example.org/news"
 
     def ends(run: int, whole: bool, source: str = "test") -> None:
-        put(dataset, run=run, source=source, stops=(Stop(start_url=url, reason="r", whole=whole),))
+        stops = (Stop(start_url=url, reason="r", whole=whole),)
+        put(dataset, replace(seen(), source=source), run=run, source=source, stops=stops)
 
     assert not ledger.last_read_whole(dataset, "test", url)
     ends(1, True)
@@ -236,6 +237,10 @@ def test_only_the_last_run_says_whether_a_listing_was_read_whole(dataset) -> Non
     ends(3, True, source="another-test")
     assert not ledger.last_read_whole(dataset, "test", url)
     assert not ledger.last_read_whole(dataset, "test", url + "?country=x")
+    put(dataset, run=4, stops=(Stop(start_url=url, reason="r", whole=True),))
+    assert not ledger.last_read_whole(dataset, "test", url), (
+        "a run that stored nothing says nothing"
+    )
     dataset.ledger_file(next_run_id("test", DAWN.replace(year=2030), ())).write_text("{")
     with pytest.raises(Damaged, match="2030"):
         ledger.last_read_whole(dataset, "test", url)

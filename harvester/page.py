@@ -62,6 +62,8 @@ def is_utf8(body: bytes) -> bool:
     """
     if b"\x1b" in body or b"\0" in body:
         return False
+    if body.isascii():
+        return True
     try:
         body.decode("utf-8")
     except UnicodeDecodeError:

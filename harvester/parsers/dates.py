@@ -34,6 +34,7 @@ _FORMATS: Final[dict[Order, tuple[str, str, str]]] = {
 }
 _ORDERS: Final[dict[str | None, Order]] = {"DMY": "DMY", "MDY": "MDY", "YMD": "YMD"}
 MAX_LENGTH: Final = 100  # dateparser takes half a minute for 50 KB of text; no date is this long
+_MOST_READ: Final = 10_000  # texts that are remembered
 _YEARS: Final = range(1900, 2101)
 
 _TOKEN: Final = re.compile(r"\d+|[^\W\d_]+|\s+|.", re.DOTALL)
@@ -267,17 +268,26 @@ class _Reader:
     language: str
     _shapes: dict[str, _Shape | _NoShape] = field(default_factory=dict)
     _known: dict[str, tuple[_Shape, tuple[tuple[int, int], ...]]] = field(default_factory=dict)
+    _read: dict[str, Reading] = field(default_factory=dict)
     _slow: dict[tuple[str, Order | None, datetime | None], Reading] = field(default_factory=dict)
 
     def read_known(self, text: str | None) -> Reading | None:
         """A text just like one that was read before, but for its digits; ``None`` for all others."""
         if text is None:
             return None
+        if again := self._read.get(
+            text
+        ):  # a page's dates are those of the page before, and its own
+            return again
         known = self._known.get(text.translate(_MASKED))
         if known is None:
             return None
         shape, spans = known
-        return shape.read([int(text[start:end]) for start, end in spans])
+        if len(self._read) >= _MOST_READ:
+            self._read.clear()
+        reading = shape.read([int(text[start:end]) for start, end in spans])
+        self._read[text] = reading
+        return reading
 
     def read(self, text: str, order: Order | None, clock: datetime | None) -> Reading:
         if iso := _ISO.fullmatch(text):

@@ -20,8 +20,8 @@ from bs4 import BeautifulSoup, Tag
 from selectolax.lexbor import LexborHTMLParser
 
 from harvester.page import Page
-from harvester.parsers.dates import Reading, read_column
-from harvester.parsers.fields import date_text, read_entry
+from harvester.parsers.dates import read_column
+from harvester.parsers.fields import ReadDates, read_entries
 from harvester.parsers.induction import Evidence, learn
 from harvester.parsers.pagination import find_next
 from harvester.parsers.pattern import ListingPattern
@@ -32,7 +32,6 @@ from pipelines.entry import Entry
 LANGUAGE: Final = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,3}")
 
 ReadRecord = Callable[[Tag], Entry | None]
-ReadDates = Callable[[Sequence[str | None]], list[Reading]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +136,7 @@ def read(
             evidence.confidence, (*evidence.reasons, f"no record matches {pattern.record!r}")
         )
     if read_record is None:
-        entries = _read_records(records, pattern, base, read_dates)
+        entries = read_entries(tree, records, pattern, base, read_dates)
     else:
         entries = _read_by_hand(records, read_record, base, read_dates)
     return Listing(
@@ -147,14 +146,6 @@ def read(
         pattern=pattern,
         evidence=evidence,
     )
-
-
-def _read_records(
-    records: Sequence[Record], pattern: ListingPattern, base: str, read_dates: ReadDates
-) -> list[Entry]:
-    raws = [date_text(record, pattern) for record in records]
-    dates = zip(raws, read_dates(raws), strict=True)
-    return [read_entry(r, pattern, base, d) for r, d in zip(records, dates, strict=True)]
 
 
 def _read_by_hand(

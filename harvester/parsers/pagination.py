@@ -10,9 +10,10 @@ is its own next page has none.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
@@ -76,6 +77,7 @@ _NEXT_THING: Final = re.compile(
     r"\b(?:thread|topic|issue|edition|lesson|match|game|article|story|post|chapter|episode|video|photo|day|week|month|year|event"
     r"|thema|beitrag|artikel|kapitel|тема|статья|запись)\b"
 )
+_ITEMS: Final = ("li", "span", "div", "p")
 _EDGES: Final = " \t\xa0»›→>|·«‹←<.…⟩⟨▶►▸↓[]()-–—:+"
 _FORWARD: Final = re.compile(r"^\s*(?:[»›→⟩▶►▸❯]+|>{1,2}|&gt;)\s*$")
 _END: Final = re.compile(r"^\s*(?:»»|>>|»\||>\||[⏭⇥])\s*$")
@@ -180,7 +182,7 @@ class _Link:
     node: LexborNode
     url: str
     text: str  # without a text, what its labels or its image say
-    signs: dict[str, bool]  # what it says and is called
+    signs: Mapping[str, bool]  # what it says and is called
     number: int | None
     around: list[LexborNode] = field(default_factory=list)  # up to four elements, inside out
 
@@ -221,28 +223,31 @@ def _link(node: LexborNode, base: str) -> _Link | None:
         image = node.css_first("img")
         words = image.attributes if image else {}
         text = label or words.get("alt") or words.get("title") or ""
-    number = int(text) if text.isdecimal() and len(text) < 6 else None
-    signs = _signs(node, text, label)
-    if number is None and not any(signs.values()):
+    signs = _signs(text, label, attributes.get("rel"), _names(node, attributes, text))
+    if signs is None:
         return None  # an address alone says little: menus lead to all kinds of them
     url = absolute(href, base)
+    number = int(text) if text.isdecimal() and len(text) < 6 else None
     return _Link(node, url, text, signs, None if number in _YEARS else number) if url else None
 
 
-def _signs(node: LexborNode, text: str, label: str) -> dict[str, bool]:
+@lru_cache(maxsize=16_384)  # of a site, nearly all links stand on all pages
+def _signs(text: str, label: str, rel: str | None, names: str) -> Mapping[str, bool] | None:
+    """What a link says and is called; ``None`` where that is nothing."""
     signs = dict.fromkeys(_text_signs(text), True)
     if label:
         labelled = _text_signs(label)
         signs["is labelled next"] = bool({"says next", "says older"} & set(labelled))
         signs["is labelled back"] = "says back" in labelled
-    rel = (node.attributes.get("rel") or "").lower().split()
-    names = _names(node, text)
-    return signs | {
-        "rel next": "next" in rel,
-        "rel prev": "prev" in rel,
+    rels = (rel or "").lower().split()
+    signs |= {
+        "rel next": "next" in rels,
+        "rel prev": "prev" in rels,
         "named next": bool(names) and _NAMED_NEXT.search(names) is not None,
         "named back": bool(names) and _NAMED_BACK.search(names) is not None,
     }
+    is_number = text.isdecimal() and len(text) < 6
+    return MappingProxyType(signs) if is_number or any(signs.values()) else None
 
 
 def _around(link: _Link) -> list[LexborNode]:
@@ -298,7 +303,8 @@ def _describe(
 ) -> Features:
     number = link.number
     after = number is not None and number == (current or 1) + 1
-    found = link.signs | {
+    found = {
+        **link.signs,
         "the number after this one": after and current is not None,
         "two, where no page is marked": after and current is None,
         "another number": number is not None and not after,
@@ -345,23 +351,25 @@ def _describe(
     return {name: 1.0 for name, true in found.items() if true}
 
 
-def _names(node: LexborNode, text: str) -> str:
+def _names(node: LexborNode, attributes: Mapping[str, str | None], text: str) -> str:
     """What a link is called: itself, the icon in it, and the item that it stands in."""
-    names = [_called(node)]
+    names = _names_of(attributes)
     if len(text) < 3:
-        names += [_called(icon) for icon in node.css("i, span, svg, img")[:3]]
+        icons = node.css("i, span, svg, img")[:3]
+        names = " ".join([names, *map(_called, icons)])
     parent = node.parent
-    if parent is not None and parent.tag in ("li", "span", "div", "p"):
-        names.append(_called(parent))
-    return " ".join(filter(None, names))
+    if parent is not None and parent.tag in _ITEMS and (above := parent.attributes):
+        return f"{names} {_names_of(above)}"
+    return names
 
 
 def _called(node: LexborNode) -> str:
-    attributes = node.attributes
-    if not attributes:
-        return ""
-    values = (attributes.get("class"), attributes.get("id"), attributes.get("aria-label"))
-    return " ".join(filter(None, values))
+    return _names_of(node.attributes)
+
+
+def _names_of(attributes: Mapping[str, str | None]) -> str:
+    get = attributes.get
+    return f"{get('class') or ''} {get('id') or ''} {get('aria-label') or ''}" if attributes else ""
 
 
 @lru_cache(maxsize=4096)

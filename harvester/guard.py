@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import socket
 import unicodedata
+from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any, Final, Self
 from urllib.parse import SplitResult, urlsplit
@@ -16,7 +18,6 @@ from urllib.parse import SplitResult, urlsplit
 from scrapy.crawler import Crawler
 from scrapy.exceptions import IgnoreRequest
 from scrapy.http import Request
-from scrapy.utils.defer import maybe_deferred_to_future
 
 _NAT64: Final = ip_network("64:ff9b::/96")
 _PORTS: Final = {"http": 80, "https": 443}
@@ -39,35 +40,32 @@ class Guard:
     def from_crawler(cls, crawler: Crawler) -> Self:
         return cls(crawler)
 
-    async def process_request(self, request: Request) -> None:
-        """Let a request pass, or raise ``Refused``."""
+    def process_request(self, request: Request) -> None:
+        """Let a request pass, or raise ``Refused``.  Where a name leads is seen when it is connected to."""
         parts = urlsplit(request.url)
         if parts.scheme not in _PORTS:
             raise Refused(f"refused: {parts.scheme} is neither http nor https")
         if self._typed is None:
             self._typed = typed_by_operator(self._crawler.spider)
-        if not self._typed or _is_typed(parts, self._typed):
-            return
-        host = _host(parts)
-        found = literal(host)
-        # A name is the proxy's to resolve, where there is one.
-        addresses = (
-            [found] if found else [] if "proxy" in request.meta else await self._resolve(host)
-        )
-        for address in addresses:
-            if not is_public(address):
-                raise Refused(f"refused: {host} is {address}, which is no address of the internet")
+        if found := literal(host := _host(parts)):
+            refuse_private(host, _port(parts), [found], self._typed)
 
-    async def _resolve(self, host: str) -> list[IPv4Address | IPv6Address]:
-        """The address of a name, by the resolver that the download will ask, which remembers it."""
-        from twisted.internet import reactor
 
-        resolver: Any = reactor
-        try:
-            told = await maybe_deferred_to_future(resolver.resolve(host))
-            return [ip_address(told)]
-        except Exception:  # a name without an address: the download says so
-            return []
+def refuse_private(
+    host: str,
+    port: int | None,
+    addresses: Iterable[IPv4Address | IPv6Address],
+    typed: AbstractSet[Place],
+) -> None:
+    """Raise ``Refused`` where a host leads to no address of the internet, and the operator has not typed it.
+
+    Without anything ``typed`` nobody's page has named the host: a fetch by hand.
+    """
+    if not typed or _is_typed(host, port, typed):
+        return
+    for address in addresses:
+        if not is_public(address):
+            raise Refused(f"refused: {host} is {address}, which is no address of the internet")
 
 
 def typed_by_operator(spider: Any) -> frozenset[Place]:
@@ -108,9 +106,8 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
     return address.is_global and not address.is_multicast
 
 
-def _is_typed(parts: SplitResult, typed: frozenset[Place]) -> bool:
+def _is_typed(host: str, port: int | None, typed: AbstractSet[Place]) -> bool:
     """Whether the operator typed this host, with this port or a usual one."""
-    host, port = _host(parts), _port(parts)
     if port in _PORTS.values():
         return any(host == name for name, _ in typed)
     return (host, port) in typed

@@ -13,10 +13,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Self
 
-from scrapy import signals
 from scrapy.crawler import Crawler
 from scrapy.downloadermiddlewares.retry import get_retry_request
-from scrapy.exceptions import IgnoreRequest, StopDownload
+from scrapy.exceptions import IgnoreRequest
 from scrapy.http import Headers, Request, Response
 from scrapy.responsetypes import responsetypes
 from scrapy.settings import BaseSettings
@@ -30,7 +29,6 @@ from harvester.spider import EVIDENCE, ListingSpider, OutputError
 from pipelines.dataset import Dataset
 
 _KNOWN: Final = "harvester_known"
-_SIZE: Final = "harvester_size"
 _SECRET: Final = (b"Authorization", b"Proxy-Authorization")
 _CONDITIONS: Final = ("If-None-Match", "If-Modified-Since")
 
@@ -43,8 +41,6 @@ class Recorder:
         self._largest = crawler.settings.getint("DOWNLOAD_MAXSIZE")
         self._writer: ArchiveWriter | None = None
         self._past: Past | None = None
-        crawler.signals.connect(self._headers, signals.headers_received)
-        crawler.signals.connect(self._bytes, signals.bytes_received)
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
@@ -55,7 +51,6 @@ class Recorder:
         for name in _CONDITIONS:  # a redirected request carries those of another address
             request.headers.pop(name, None)
         request.meta.pop(_KNOWN, None)
-        request.meta.pop(_SIZE, None)
         spider = self._spider()
         if spider is None or request.method != "GET":
             return
@@ -129,23 +124,6 @@ class Recorder:
         told = about(self._crawler.settings)
         self._writer = spider.archive = ArchiveWriter(folder, spider.run, told)
         return self._writer
-
-    def _headers(self, body_length: int | str, request: Request) -> None:
-        """What is announced as too long is not fetched at all."""
-        if isinstance(body_length, str) or self._spider() is None:  # Twisted has a word for unknown
-            return
-        if 0 < self._limit(request) < body_length:
-            raise StopDownload(fail=False)
-
-    def _bytes(self, data: bytes, request: Request) -> None:
-        if self._spider() is None:
-            return
-        size = request.meta[_SIZE] = request.meta.get(_SIZE, 0) + len(data)
-        if 0 < self._limit(request) < size:
-            raise StopDownload(fail=False)
-
-    def _limit(self, request: Request) -> int:
-        return int(request.meta.get("download_maxsize", self._largest))
 
 
 def _truncated(response: Response) -> Truncated | None:

@@ -14,6 +14,7 @@ import sys
 from collections import defaultdict
 from contextlib import suppress
 from importlib.metadata import version
+from inspect import isawaitable
 from itertools import count
 from time import monotonic
 from typing import Any, Final
@@ -33,6 +34,7 @@ from scrapy_playwright.provider import PlaywrightBrowserProvider
 
 from harvester.browser import RENDER, RENDERED_BY
 from harvester.guard import Guard
+from harvester.wire import Wire
 from pipelines.identity import host_of
 
 # Of what a page asks for, only this can change what it says.
@@ -91,13 +93,14 @@ class Renderer(ScrapyPlaywrightDownloadHandler):  # type: ignore[misc]
     def __init__(self, crawler: Crawler) -> None:
         super().__init__(crawler)
         self.crawler = crawler
+        self._wire = Wire(crawler)
         self._numbers = count()
         self._hosts: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def download_request(self, request: Request) -> Response:
         """The answer to a request, rendered if it is a page that asks for it."""
         began = monotonic()
-        response: Response = await super().download_request(request)
+        response = await self._wire.download_request(request)
         if RENDER not in request.meta or _is_cut(response):
             return response
         try:
@@ -127,22 +130,26 @@ class Renderer(ScrapyPlaywrightDownloadHandler):  # type: ignore[misc]
     async def ask(self, request: Request) -> Response:
         """What a script asks for, by the rules of this crawl.  Raises as Scrapy's middlewares do."""
         while True:
-            for rule in (Guard, RobotsTxtMiddleware):
-                if part := self._part(rule):
-                    await part.process_request(request)
-            for means in (HttpAuthMiddleware, HttpProxyMiddleware):
-                if part := self._part(means):
-                    part.process_request(request)
+            for kind in (Guard, RobotsTxtMiddleware, HttpAuthMiddleware, HttpProxyMiddleware):
+                part = self._part(kind)
+                told = part.process_request(request) if part else None
+                if isawaitable(told):
+                    await told
             async with self._hosts[host_of(request.url)]:
-                response: Response = await super().download_request(request)
+                response = await self._wire.download_request(request)
             if _is_cut(response):
                 raise IgnoreRequest("the answer is too long, or ended early")
             part = self._part(RedirectMiddleware)
-            told = part.process_response(request, response) if part else response
-            if isinstance(told, Request):
-                request = told
+            moved = part.process_response(request, response) if part else response
+            if isinstance(moved, Request):
+                request = moved
                 continue
             return self._unpacked(request, response)
+
+    async def close(self) -> None:
+        """Close all connections, and the browser."""
+        await self._wire.close()
+        await super().close()
 
     def _part(self, kind: type[Any]) -> Any:
         """The crawler's own middleware of a kind, if it has one."""

@@ -19,8 +19,8 @@ from harvester.replay import repair
 from harvester.spider import ListingSpider
 from pipelines.check import Finding, check, check_stories, check_strays
 from pipelines.dataset import CannotCreate, Dataset
-from pipelines.publish import retell
 from pipelines.storybook import ALL, Storybook
+from pipelines.upsert import retell
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Final, Self
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 from scrapy import signals
 from scrapy.downloadermiddlewares.httpcompression import HttpCompressionMiddleware
@@ -44,9 +44,9 @@ from pipelines import ledger
 from pipelines.articles import dated
 from pipelines.dataset import Dataset, run_of
 from pipelines.entry import ArticleDate, Sighting
-from pipelines.health import Finding, Habit
+from pipelines.health import Finding, Habit, is_held
 from pipelines.ledger import Course, Failure, Fault, PageSeen, Stop, held
-from pipelines.publish import Report, publish
+from pipelines.publish import SLICE, Publication, Report
 from pipelines.run import Run, Scope, next_run_id, run_started
 from pipelines.table import DatasetError
 
@@ -69,7 +69,7 @@ class ArchivedRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadRun:
-    """An archived run, read again."""
+    """An archived run, read again; ``sightings`` are those that were not taken page by page."""
 
     run: Run
     course: Course
@@ -132,8 +132,11 @@ def read_archived_run(
     settings: BaseSettings,
     archived: ArchivedRun,
     reading: Reading,
+    take: Callable[[Run, Sequence[Sighting]], object] | None = None,
 ) -> list[ReadRun]:
     """Read the listing pages in archive files as ``spider`` reads them today.
+
+    ``take`` is given the sightings of each page, where nothing that is read later can change them.
 
     A run of ours comes back as one run, files from elsewhere as one for each time at which pages were
     fetched.  Damaged records and pages that cannot be read are named in the course's failures; pages
@@ -151,6 +154,7 @@ def read_archived_run(
     followed: set[str] = set()
     moved: dict[str, str] = {}  # where a redirect led, and what had been asked for
     ours = run is not None and bool(run.scope.start_urls)
+    at_once = ours and not any(map(_holds_articles, archived.files))
     for path in archived.files:
         name = f"archive/{run.source}/{path.name}" if run else reading.names.get(path, str(path))
         answers = read_archive(path, reading.originals, reading.others, marked=run is not None)
@@ -198,7 +202,11 @@ def read_archived_run(
                 reading.others["no listing"] += 1
                 continue
             seen.append(look.seen)
-            sightings += look.sightings
+            if take and at_once and run:
+                if not is_held(look.findings):
+                    take(run, look.sightings)
+            else:
+                sightings += look.sightings
             findings += look.findings if ours else ()
             followed.add(look.seen.next_url or "")
             if look.failure is not None and answer.record_id not in empty:
@@ -211,6 +219,14 @@ def read_archived_run(
     stops = [Stop(start_url=url, reason=_DIED, whole=False) for url in run.scope.start_urls]
     seen_then = list(dated(sightings, dates))
     return [ReadRun(run=run, course=replace(course, stops=tuple(stops)), sightings=seen_then)]
+
+
+def _holds_articles(path: Path) -> bool:
+    """Whether an archive file of ours has more than listing pages: dates of their entries, perhaps."""
+    return any(
+        line.status == 200 and not line.listing and urlsplit(line.url).path != "/robots.txt"
+        for line in lines_of(path)
+    )
 
 
 def _article_date(
@@ -283,11 +299,6 @@ def replay(
         earliest = next((each.run.run_id for each in archived if each.run), "")
         reader = reader_of(dataset, spider, settings, earliest)
         reading = Reading(reader=reader, window=window, accept=accept, names=archives)
-        runs = [
-            run
-            for each in archived
-            for run in read_archived_run(dataset, spider, settings, each, reading)
-        ]
         now = datetime.now(UTC)
         run = Run(
             run_id=next_run_id(spider.name, now, ledger.run_ids(dataset, spider.name)),
@@ -296,6 +307,15 @@ def replay(
             scope=window or Scope(),
             mode="replay",
         )
+        # Rows can be made anew only from all that the archive holds.
+        most = None if rebuild or anyway else SLICE
+        publication = Publication(dataset, run, replayed=True, dry_run=dry_run, most=most)
+        runs: list[ReadRun] = []
+        for each in archived:
+            for found in read_archived_run(
+                dataset, spider, settings, each, reading, publication.take
+            ):
+                runs.append(_published(publication, found))
         course = Course(
             pages=tuple(page for r in runs for page in r.course.pages),
             failures=tuple(failure for r in runs for failure in r.course.failures),
@@ -304,17 +324,18 @@ def replay(
             if rebuild
             else ledger.habits_before(dataset, spider.name, run.run_id),
         )
-        report = publish(
-            dataset,
-            run,
-            (sighting for r in runs for sighting in r.sightings),
-            course,
-            archived={r.run.run_id: (r.run, r.course) for r in runs},
-            rebuild=anyway or (rebuild and not course.failures),
-            repair=anyway,
-            dry_run=dry_run,
+        report = publication.finish(
+            course, rebuild=anyway or (rebuild and not course.failures), repair=anyway
         )
     return Replayed(report=report, others=reading.others)
+
+
+def _published(publication: Publication, found: ReadRun) -> ReadRun:
+    """Give a run that was read to a publication; what is left of it when its sightings are there."""
+    held = found.course.held_pages
+    publication.take(found.run, (s for s in found.sightings if s.page_url not in held))
+    publication.end(found.run.run_id, found.run, found.course)
+    return replace(found, sightings=[])
 
 
 def _news(dataset: Dataset, runs: Iterable[ReadRun]) -> Iterator[Finding]:
@@ -377,8 +398,11 @@ def recover(dataset: Dataset, spider: ListingSpider, settings: BaseSettings) -> 
                 make_index(path)
             [archived] = archived_runs(files, spider)
             reading = Reading(reader=reader_of(dataset, spider, settings, run_id))
-            [found] = read_archived_run(dataset, spider, settings, archived, reading)
-            found = replace(found, run=replace(found.run, mode="recovery"))
+            assert archived.run is not None
+            publication = Publication(dataset, replace(archived.run, mode="recovery"))
+            [found] = read_archived_run(
+                dataset, spider, settings, archived, reading, publication.take
+            )
             failures += (*found.course.failures, *held(found.course))
             if any(failure.fault is Fault.BUG for failure in found.course.failures):
                 continue
@@ -388,7 +412,8 @@ def recover(dataset: Dataset, spider: ListingSpider, settings: BaseSettings) -> 
                 for each in torn
             ]
             course = replace(found.course, failures=(*found.course.failures, *noted))
-            publish(dataset, found.run, found.sightings, course)
+            _published(publication, replace(found, course=course))
+            publication.finish(course)
         except Exception as error:
             fault = Fault.DATA if isinstance(error, DatasetError) else Fault.OUTPUT
             fault = fault if isinstance(error, (DatasetError, OSError)) else Fault.BUG

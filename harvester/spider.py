@@ -284,6 +284,8 @@ class ListingSpider(scrapy.Spider):
     def parse(self, response: Response, chain: Chain | None = None) -> Iterator[Any]:
         """Read a page: yield its entries, then the request for the next page, if any."""
         chain = chain or Chain(response.url)
+        if self.error is not None:  # what is read now could not be published
+            return
         # Until the page is read to its end, this is what happened to it.
         self._stop(chain, StopReason.FAILED)
         now = datetime.now(UTC)
@@ -294,6 +296,9 @@ class ListingSpider(scrapy.Spider):
         self._findings += look.findings
         if look.failure is not None:
             self._failures.append(look.failure)
+        if is_held(look.findings):
+            self._stop(chain, StopReason.CHANGED)
+            return
         if self.batches:
             yield Batch(tuple(look.sightings))
         else:
@@ -307,9 +312,6 @@ class ListingSpider(scrapy.Spider):
             fetched_on=evidence.fetched_at.date(),
             known_tail=self._known_tail(chain, look, news),
         )
-        if is_held(look.findings):
-            self._stop(chain, StopReason.CHANGED)
-            return
         yield from self._articles(look, news)
         chain.saw(seen, self.scope)
         step = paging.decide(seen, chain, self.scope, self.hosts)

@@ -18,14 +18,17 @@ than the last one that saw the row (an archive read late) can add history, never
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from itertools import groupby
+from typing import Final
 
 from pipelines import identity, merge
 from pipelines.entry import Reason, Record, Rejected, Sighting, row_order
+
+_NOTHING: Final[Mapping[str, Container[str]]] = {}
 
 
 class Verdict(StrEnum):
@@ -53,10 +56,11 @@ class Decision:
 
 def seen_order(sighting: Sighting) -> tuple[str, datetime, str, str, int]:
     """The order in which sightings are judged; it does not depend on the order they came in."""
-    return (sighting.run_id, *_page_of(sighting), sighting.position)
+    return (sighting.run_id, *page_key(sighting), sighting.position)
 
 
-def _page_of(sighting: Sighting) -> tuple[datetime, str, str]:
+def page_key(sighting: Sighting) -> tuple[datetime, str, str]:
+    """Tells the fetch of a page from others of its run."""
     return (sighting.fetched_at, sighting.page_url, sighting.warc_record_id)
 
 
@@ -72,23 +76,27 @@ def decide(
     sightings: Iterable[Sighting],
     known: Iterable[Record],
     hosts: Mapping[str, frozenset[str]],
-    after_run: Callable[[Judge, str, list[Sighting]], None] | None = None,
+    after_run: Callable[[Judge, str], None] = lambda judge, run_id: None,
+    ended: Collection[str] = (),
+    touched: Mapping[str, Container[str]] = _NOTHING,
 ) -> Outcome:
     """One decision for each normalised sighting of one source, in ``seen_order``.
 
     ``known`` are the source's rows so far, or those that the sightings could be of; ``hosts`` for each
     run the hosts that are the source itself (without ``www.``): what an address identifies is judged
-    as it was in that run.  ``after_run`` is called with the judge when a run's sightings are decided.
+    as it was in that run.  ``after_run`` is called with the judge when the sightings of a run that has
+    ``ended`` are decided.  ``touched`` are the entries that were decided in a run already, before these.
     """
     decisions: list[Decision | Rejected] = []
-    judge = Judge(known, frozenset())
-    for run_id, group in groupby(sorted(sightings, key=seen_order), key=lambda s: s.run_id):
+    judge = Judge(known, frozenset(), touched)
+    groups = groupby(sorted(sightings, key=seen_order), key=lambda s: s.run_id)
+    by_run = {run_id: list(group) for run_id, group in groups}
+    for run_id in sorted({*by_run, *ended}):
         judge = judge.for_hosts(hosts[run_id])
-        seen = list(group)
-        for _, page in groupby(seen, key=_page_of):
+        for _, page in groupby(by_run.get(run_id, ()), key=page_key):
             decisions += judge.page(list(page))
-        if after_run is not None:
-            after_run(judge, run_id, seen)
+        if run_id in ended:
+            after_run(judge, run_id)
     return Outcome(decisions, judge.rows)
 
 
@@ -98,8 +106,14 @@ class Judge:
     Pages must come in the order of ``seen_order``.
     """
 
-    def __init__(self, known: Iterable[Record], hosts: frozenset[str]) -> None:
+    def __init__(
+        self,
+        known: Iterable[Record],
+        hosts: frozenset[str],
+        touched: Mapping[str, Container[str]] = _NOTHING,
+    ) -> None:
         self._hosts = hosts
+        self._touched_before = touched
         self._rows: dict[str, Record] = {}
         # Both are functions of the rows alone, so that a row found now is found after a restart.
         self._by_address: dict[str, set[str]] = {}
@@ -126,7 +140,11 @@ class Judge:
 
     def for_hosts(self, hosts: frozenset[str]) -> Judge:
         """This judge, or one with the same rows for a run with other hosts."""
-        return self if hosts == self._hosts else Judge(self._rows.values(), hosts)
+        return (
+            self
+            if hosts == self._hosts
+            else Judge(self._rows.values(), hosts, self._touched_before)
+        )
 
     def page(self, page: Sequence[Sighting]) -> Iterator[Decision | Rejected]:
         """Decide the records of one fetch of one page, which have their page's context in common."""
@@ -193,7 +211,7 @@ class Judge:
     def _is_another(self, row: Record, sighting: Sighting) -> bool:
         """Whether one run shows two entries at an address: nobody edits title and date meanwhile."""
         return (
-            (sighting.run_id, row.entry_id) in self._touched
+            self._has_touched(sighting.run_id, row.entry_id)
             and merge.differ(row.title, sighting.title)
             and merge.other_day(row, sighting)
         )
@@ -222,12 +240,17 @@ class Judge:
             self._touched.add((run_id, row))
             return Decision(Verdict.NEW, merge.first(sighting, row), sighting)
         merged = merge.sighted(row, sighting)
-        if (run_id, row.entry_id) in self._touched:
+        if self._has_touched(run_id, row.entry_id):
             return Decision(Verdict.REPEAT, merge.filled(merged, sighting), sighting)
         self._touched.add((run_id, row.entry_id))
         if run_id >= row.run_id and merge.edited(row, sighting):
             return Decision(Verdict.REVISED, merge.revised(merged, sighting), sighting)
         return Decision(Verdict.SEEN, merge.filled(merged, sighting), sighting)
+
+    def _has_touched(self, run_id: str, entry_id: str) -> bool:
+        """Whether a run has had an entry before."""
+        before = self._touched_before.get(run_id, ())
+        return (run_id, entry_id) in self._touched or entry_id in before
 
     def _add(self, row: Record, addresses: Iterable[str], content: str | None) -> None:
         self._rows[row.entry_id] = row

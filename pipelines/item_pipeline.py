@@ -20,7 +20,7 @@ from pipelines.dedupe import Decision, Judge, Verdict
 from pipelines.entry import ArticleDate, Batch, Sighting
 from pipelines.known import ENTRIES, Known
 from pipelines.normalize import normalize
-from pipelines.publish import publish
+from pipelines.publish import Publication
 from pipelines.run import Run, next_run_id
 
 
@@ -30,7 +30,8 @@ class PublishPipeline:
     def __init__(self, crawler: Any) -> None:
         self._crawler = crawler
         self._dataset = Dataset(Path(crawler.settings["HARVESTER_OUTPUT"]))
-        self._sightings: list[Sighting] = []
+        self._publication: Publication | None = None
+        self._undated: list[Sighting] = []  # until the articles have been read, which may date them
         self._dates: dict[str, ArticleDate] = {}
         self._held = ExitStack()
         self._run: Run | None = None
@@ -59,27 +60,45 @@ class PublishPipeline:
             scope=spider.scope,
         )
         spider.run = self._run
-        spider.memory = _Memory(dataset, self._run)
+        self._publication = Publication(dataset, self._run)
+        spider.memory = self._memory = _Memory(dataset, self._run)
 
     def process_item(self, item: Any) -> Any:
-        """Keep what was seen for the publish."""
+        """Keep what was seen for the publish; publish a part of it, where it has become much."""
         if isinstance(item, Sighting):
-            self._sightings.append(item)
+            self._take((item,))
         elif isinstance(item, Batch):
-            self._sightings += item.sightings
+            self._take(item.sightings)
         elif isinstance(item, ArticleDate):
             self._dates[item.url] = item
         return item
 
+    def _take(self, sightings: Sequence[Sighting]) -> None:
+        spider = self._crawler.spider
+        if self._publication is None or self._run is None or spider.error is not None:
+            return
+        if spider.article_dates:
+            self._undated += sightings
+            return
+        try:
+            if self._publication.take(self._run, sightings):
+                self._memory.forget_rows()
+        except Exception as error:  # all is archived; the next run publishes it
+            spider.error = error
+
     def close_spider(self) -> None:
         """Publish; the report, or the error that prevented it, is left with the spider."""
-        if self._run is None:  # not opened: no source, locked, not writable
+        if self._run is None or self._publication is None:  # no source, locked, not writable
             return
         spider = self._crawler.spider
         with self._held:
             try:
-                seen = dated(self._sightings, self._dates)
-                spider.report = publish(self._dataset, self._run, seen, spider.finish())
+                course = spider.finish()
+                if spider.error is not None:
+                    raise spider.error
+                self._publication.take(self._run, dated(self._undated, self._dates))
+                self._publication.end(self._run.run_id, self._run, course)
+                spider.report = self._publication.finish(course)
             except Exception as error:
                 spider.error = error
                 raise
@@ -93,6 +112,11 @@ class _Memory:
         self._run = run
         self._judge = Judge((), run.hosts)
         self._whole: dict[str, bool] = {}
+
+    def forget_rows(self) -> None:
+        """The tables have changed; what was read of them lies elsewhere now."""
+        self._judge = Judge((), self._run.hosts)
+        self.__dict__.pop("_known", None)
 
     @cached_property
     def _known(self) -> Known:

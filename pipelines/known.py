@@ -8,7 +8,7 @@ could ask for.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Sequence
 
 from pipelines import identity
 from pipelines.entry import COLUMNS, VERSION_COLUMNS, Record, Sighting, Version
@@ -45,8 +45,15 @@ class Known:
         self.places: dict[str, Place] = {}
         self.rows: dict[str, Record] = {}
 
-    def look_up(self, sightings: Sequence[Sighting]) -> list[Record]:
-        """The rows that these sightings could be of and that were not looked up before."""
+    def look_up(
+        self, sightings: Sequence[Sighting], touched: Collection[Container[str]] = ()
+    ) -> list[Record]:
+        """The rows that these sightings could be of and that were not looked up before.
+
+        ``touched`` are the entries that sightings before these were of.
+        """
+        if not self.stored.parts:
+            return []
         keys: set[int] = set()
         addresses = [identity.path_key(s.url) if s.url else None for s in sightings]
         self._uses.update(address for address in addresses if address)
@@ -64,6 +71,9 @@ class Known:
             for basis in filter(None, bases):
                 keys.add(key("id", identity.entry_id(sighting.source, basis)))
         fresh = self._fetch(keys)
+        for row in fresh if touched else ():
+            if any(row.entry_id in entries for entries in touched):
+                self._uses.update(map(identity.path_key, row.urls))
         bearers = Counter(identity.path_key(url) for row in self.rows.values() for url in row.urls)
         words = {
             key("word", text)

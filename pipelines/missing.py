@@ -9,12 +9,12 @@ moved to a page that was not, and what has no date has no place.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, time
 from typing import Final
 
-from pipelines.entry import Entry, Record, Sighting
+from pipelines.entry import Entry, Record
 from pipelines.identity import form_of
 from pipelines.ledger import PageSeen
 from pipelines.run import Scope
@@ -26,24 +26,20 @@ _DAYS: Final = ("day", "minute", "second")
 
 def gone(
     pages: Sequence[PageSeen],
-    sightings: Sequence[Sighting],
+    days_shown: Mapping[str, Sequence[date]],
     newer: Callable[[datetime], Iterable[Record]],
     run_id: str,
     scope: Scope,
 ) -> list[Record]:
     """The rows that one run shows to be missing, marked with when that was seen.
 
-    ``newer`` gives the source's rows, as they are after the run, published after a moment.
+    ``days_shown`` are the days of the entries of each page, by the page's record, in their order;
+    ``newer`` gives the source's rows, as they are after the run, published after a moment, but perhaps
+    not those that the run has seen.
     """
     found: dict[str, Record] = {}
     for chain in _chains(pages):
-        proofs = {page.warc_record_id for page in chain}
-        place = {page.warc_record_id: n for n, page in enumerate(chain)}
-        shown = sorted(
-            (s for s in sightings if s.warc_record_id in proofs),
-            key=lambda s: (place[s.warc_record_id], s.position),
-        )
-        days = [day for s in shown if (day := _day(s))]
+        days = [day for page in chain for day in days_shown.get(page.warc_record_id, ())]
         oldest = _last_in_order(days)
         if oldest is None:
             continue
@@ -52,7 +48,7 @@ def gone(
             row
             for row in newer(datetime.combine(oldest, time.max))
             if row.missing_since is None
-            and _day(row) is not None
+            and day_of(row) is not None
             and row.run_id < run_id
             and form_of(row.page_url) in listing
             and scope.covers(row)
@@ -94,7 +90,8 @@ def _last_in_order(days: Sequence[date]) -> date | None:
     return date.fromordinal(-tails[-1])
 
 
-def _day(entry: Entry | Record) -> date | None:
+def day_of(entry: Entry | Record) -> date | None:
+    """The day of an entry, where its page says so much."""
     if entry.published is None or entry.published_precision not in _DAYS:
         return None
     return entry.published.date()

@@ -1,6 +1,6 @@
 """Publish what was read: the whole order of steps on one screen.
 
-    sightings --normalize--> normal form --decide--> decisions --commit--> rows, versions, ledger
+    sightings --normalize--> normal form --decide--> decisions --upsert--> rows, versions, ledger
                    |                         |
                    +------- rejected --------+-- missing, revisions
 
@@ -11,33 +11,36 @@ the same sightings twice changes nothing.  The caller holds the source's lock.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime
+from itertools import chain
+from typing import Any, Final
 
 from pipelines import ledger
-from pipelines.dataset import Change, Dataset, ledger_name
-from pipelines.dedupe import Decision, Judge, Verdict, decide
-from pipelines.entry import Record, Rejected, Sighting, Version, row_order, version_order
-from pipelines.known import ENTRIES, REVISIONS, Known
+from pipelines.dataset import Dataset, ledger_name
+from pipelines.dedupe import Decision, Judge, Verdict, decide, page_key, seen_order
+from pipelines.digests import Digests
+from pipelines.entry import Record, Rejected, Sighting
+from pipelines.known import ENTRIES, Known
 from pipelines.ledger import Counts, Course, Ledger
-from pipelines.missing import gone
+from pipelines.missing import day_of, gone
 from pipelines.normalize import normalize
-from pipelines.revisions import changed_versions, first_versions, version_of
 from pipelines.run import Run
-from pipelines.stories import member_of
 from pipelines.storybook import Storybook
-from pipelines.table import DatasetError, Place, Stored, key
+from pipelines.table import Stored
+from pipelines.upsert import differences, merged, rebuilt, retell, stores_of
 from pipelines.version import VERSION
 
-Changes = tuple[Change[Version], Change[Record]]
+SLICE: Final = 10_000  # sightings that wait to be merged, at most
+_OVERTAKEN: Final = 1_000  # of them, those that others may still come before
+_Counts = Counter[Verdict | None]  # ``None``: rejected
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What a publish did.  ``decisions`` stand in the order in which the entries were judged.
+    """What a publish did.  ``decisions`` stand in the order in which the entries were judged, if it was
+    done all at once.
 
     ``changes`` are told by a dry run: each row that would change as it is, and as it would be.
     """
@@ -48,15 +51,6 @@ class Report:
     rows: int
     decisions: tuple[Decision | Rejected, ...]
     changes: tuple[tuple[Record | None, Record], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Stores:
-    """The rows and versions of a source; ``salvaged`` from damaged tables, or as they are stored."""
-
-    rows: Sequence[Record]
-    versions: Sequence[Version]
-    salvaged: bool
 
 
 def publish(
@@ -70,7 +64,7 @@ def publish(
     repair: bool = False,
     dry_run: bool = False,
 ) -> Report:
-    """Merge one source's sightings into its rows and write the ledger.
+    """Merge one source's sightings into its rows and write the ledger, all at once.
 
     ``archived`` names the archived runs that the sightings of a replay come from.  With ``rebuild``
     they are all that the source's archive holds: rows are made anew from them, and what is not seen
@@ -79,228 +73,243 @@ def publish(
     writes nothing; the stories that rows would tell are not worked out.  What stands on
     pages that are held is not merged.
     """
-    every = {run.run_id: course} | {name: told for name, (_, told) in (archived or {}).items()}
-    held = {(name, url) for name, told in every.items() for url in told.held_pages}
-    normal = [normalize(s) for s in sightings if (s.run_id, s.page_url) not in held]
-    refused = [item for item in normal if isinstance(item, Rejected)]
-    seen = [item for item in normal if isinstance(item, Sighting)]
-    runs = {s.run_id: (run, course) for s in seen} | dict(archived or {})
-    if rebuild:  # what is stored is not asked: it may be wrong, or damaged
-        stored = Stored(dataset.root, ENTRIES, run.source, ())
-    else:
-        stored = dataset.stored(ENTRIES, run.source)
-    known = Known(stored)
-    rows = [] if rebuild else known.look_up(seen)
+    by_run: dict[str, list[Sighting]] = {}
+    for sighting in sightings:
+        by_run.setdefault(sighting.run_id, []).append(sighting)
+    runs = dict.fromkeys(by_run, (run, course)) if archived is None else archived
+    publication = Publication(
+        dataset, run, replayed=archived is not None, dry_run=dry_run, most=None
+    )
+    for run_id, (a_run, its_course) in runs.items():
+        held = its_course.held_pages
+        publication.take(a_run, (s for s in by_run.get(run_id, ()) if s.page_url not in held))
+        publication.end(run_id, a_run, its_course)
+    return publication.finish(course, rebuild=rebuild, repair=repair)
 
-    def mark_missing(judge: Judge, run_id: str, shown: Sequence[Sighting]) -> None:
-        a_run, its_course = runs[run_id]
 
-        def newer(moment: datetime) -> list[Record]:
-            judge.know(known.add(stored.newer(moment).items()))
-            return [row for row in judge.rows.values() if row.published and row.published > moment]
+class Publication:
+    """One publish in the making: sightings come page by page, and are merged a slice at a time.
 
-        scope = run.scope if run.scope.since or run.scope.until else a_run.scope
-        for row in gone(its_course.pages, shown, newer, run_id, scope):
-            judge.replace(row)
+    So what is held in memory is bounded, however long a run is, and where it is cut makes no difference
+    to the rows.  The ledger is written with the last slice: a run that dies before it has none, and is
+    recovered.  ``most`` sightings wait to be merged; with ``None`` all do.
+    """
 
-    hosts = {run_id: a_run.hosts for run_id, (a_run, _) in runs.items()}
-    outcome = decide(seen, rows, hosts, mark_missing)
-    decisions = [*refused, *outcome.decisions]
-    taken = [d for d in outcome.decisions if isinstance(d, Decision)]
-    if dry_run:
-        before = {r.entry_id: r for r in dataset.records(run.source)} if rebuild else known.rows
-        changes_told = tuple(_differences(before, outcome.rows))
-        total = dataset.stored(ENTRIES, run.source).rows + sum(b is None for b, _ in changes_told)
-        return Report(
-            run=run,
-            course=course,
-            counts=_count(decisions),
-            rows=total,
-            decisions=tuple(decisions),
-            changes=changes_told,
-        )
-    book = Storybook(dataset)
-    with book.opened():
-        if rebuild:
-            old = _stored(dataset, run.source, repair)
-            trusted = not (repair and course.failures)
-            changes, total = _rebuilt(dataset, book, run.source, old, outcome.rows, taken, trusted)
+    def __init__(
+        self,
+        dataset: Dataset,
+        run: Run,
+        *,
+        replayed: bool = False,
+        dry_run: bool = False,
+        most: int | None = SLICE,
+    ) -> None:
+        self._dataset = dataset
+        self._run = run
+        self._replayed = replayed
+        self._dry_run = dry_run
+        self._most = None if dry_run else most
+        self._waiting: list[Sighting] = []
+        self._runs: dict[str, Run] = {}
+        self._courses: dict[str, Course] = {}  # of the runs that have ended
+        self._ending: list[
+            str
+        ] = []  # those of which it is not known yet what they show to be missing
+        self._days: dict[str, dict[str, list[date]]] = {}  # by run and page
+        self._touched: dict[str, Digests] = {}  # what earlier slices of a run have decided
+        self._counts: dict[str, _Counts] = {}
+        self._refused: dict[str, list[Rejected]] = {}
+        self._decisions: list[Decision] = []
+        self._awaiting: set[str] = set()
+
+    def take(self, run: Run, sightings: Iterable[Sighting]) -> bool:
+        """Take in what a run has seen.  Whether a slice was merged, so that the tables are others now."""
+        for sighting in sightings:
+            self._runs.setdefault(sighting.run_id, run)
+            normal = normalize(sighting)
+            if isinstance(normal, Sighting):
+                self._waiting.append(normal)
+            else:
+                self._refuse(normal)
+        if self._most is None or len(self._waiting) < self._most:
+            return False
+        # Answers overtake each other a little on their way here.
+        self._waiting.sort(key=seen_order)
+        cut = max(len(self._waiting) - _OVERTAKEN, 0)
+        while cut and page_key(self._waiting[cut - 1]) == page_key(self._waiting[cut]):
+            cut -= 1
+        if cut:
+            slice_, self._waiting = self._waiting[:cut], self._waiting[cut:]
+            self._merge(slice_)
+        return bool(cut)
+
+    def end(self, run_id: str, run: Run, course: Course) -> None:
+        """A run has no more sightings."""
+        self._runs[run_id] = run
+        self._courses[run_id] = course
+        self._ending.append(run_id)
+
+    def finish(self, course: Course, *, rebuild: bool = False, repair: bool = False) -> Report:
+        """Merge what is left, and write the ledger; see ``publish``."""
+        seen, self._waiting = self._waiting, []
+        if self._dry_run:
+            rows, changes = self._compare(seen, rebuild=rebuild)
+        elif rebuild:
+            rows, changes = self._remake(seen, course, repair=repair), ()
         else:
-            changes = _merged(dataset, book, run.source, known, outcome.rows, taken)
+            rows, changes = self._merge(seen, course), ()
+        retell(self._dataset, self._awaiting)
+        return Report(
+            run=self._run,
+            course=course,
+            counts=_count(self._every_count()),
+            rows=rows,
+            decisions=(*self._every_refusal(), *self._decisions),
+            changes=changes,
+        )
+
+    # -------------------------------------------------------------- inside
+    def _merge(self, seen: Sequence[Sighting], course: Course | None = None) -> int:
+        """Merge a slice; with the last one comes the ``course`` of the ledger.  The number of rows."""
+        stored = self._dataset.stored(ENTRIES, self._run.source)
+        known = Known(stored)
+        rows, taken = self._decide(seen, known)
+        with (book := Storybook(self._dataset)).opened():
+            changes = merged(self._dataset, book, self._run.source, known, rows, taken)
             total = stored.rows + len(changes[1].new)
-        files = {}
-        for run_id, (archived_run, archived_course) in (archived or {}).items():
-            if rebuild and not ledger.exists(dataset, run_id):
-                own = [d for d in decisions if _run_id(d) == run_id]
-                told = _ledger(dataset, archived_run, archived_course, own, total)
-                files[ledger_name(run_id)] = ledger.as_bytes(told)
-        told = _ledger(dataset, run, course, decisions, total, tuple(archived or ()))
-        files[ledger_name(run.run_id)] = ledger.as_bytes(told)
-        dataset.commit(run.source, changes, run.run_id, files)
-        book.commit(run.source)
-    retell(dataset, book.awaiting)
-    return Report(
-        run=run, course=course, counts=_count(decisions), rows=total, decisions=tuple(decisions)
-    )
+            files = self._ledgers(course, total) if course else {}
+            self._dataset.commit(self._run.source, changes, self._run.run_id, files)
+            book.commit(self._run.source)
+        self._awaiting |= book.awaiting
+        return total
 
-
-def _differences(
-    before: Mapping[str, Record], after: Mapping[str, Record]
-) -> Iterator[tuple[Record | None, Record]]:
-    """The rows that are not as they were, whatever story they tell."""
-    for row in sorted(after.values(), key=row_order):
-        old = before.get(row.entry_id)
-        if old is None or replace(old, story_id=row.story_id) != row:
-            yield old, row
-
-
-def _merged(
-    dataset: Dataset,
-    book: Storybook,
-    source: str,
-    known: Known,
-    rows: Mapping[str, Record],
-    decisions: Sequence[Decision],
-) -> Changes:
-    """What a run changes: rows that are not as they were, and their versions."""
-    stored_versions = dataset.stored(REVISIONS, source)
-
-    def changed(rows: Mapping[str, Record]) -> set[str]:
-        return {name for name, row in rows.items() if known.rows.get(name) != row}
-
-    def find(wanted: Iterable[tuple[str, int]]) -> dict[tuple[str, int], tuple[Place, Version]]:
-        found = stored_versions.find([key("version", *each) for each in wanted])
-        return {(v.entry_id, v.revision): (place, v) for place, v in found.items()}
-
-    names = changed(rows)
-    old = find((name, known.rows[name].revision) for name in names if name in known.rows)
-    versions = changed_versions(
-        (d for d in decisions if d.record.entry_id in names), {n: v for n, (_, v) in old.items()}
-    )
-    first = {n: v for (n, revision), v in versions.items() if revision == 1}
-    moved = {n for n in names - first.keys() if rows[n].first_seen != known.rows[n].first_seen}
-    first |= first_versions(stored_versions.find(key("id", n) for n in moved).values())
-    stories = book.tell(source, (member_of(rows[n], said) for n, said in first.items()))
-    known.add(known.stored.find(key("id", n) for n in stories.keys() - rows.keys()).items())
-    told = {**known.rows, **rows}
-    now = {n: replace(r, story_id=stories.get(n, r.story_id)) for n, r in told.items()}
-    return (
-        Change(
-            stored_versions,
-            changed={old[n][0]: v for n, v in versions.items() if n in old},
-            new=[v for n, v in versions.items() if n not in old],
-        ),
-        Change(
-            known.stored,
-            changed={known.places[n]: now[n] for n in changed(now) if n in known.places},
-            new=sorted((row for n, row in now.items() if n not in known.rows), key=row_order),
-        ),
-    )
-
-
-def _stored(dataset: Dataset, source: str, repair: bool) -> Stores:
-    """The rows and versions that a source has, with ``repair`` as far as they can be read."""
-    if repair:
-        return Stores(dataset.salvage(ENTRIES, source), dataset.salvage(REVISIONS, source), True)
-    return Stores(dataset.records(source), dataset.versions(source), False)
-
-
-def _rebuilt(
-    dataset: Dataset,
-    book: Storybook,
-    source: str,
-    old: Stores,
-    rows: Mapping[str, Record],
-    decisions: Sequence[Decision],
-    trusted: bool,
-) -> tuple[Changes, int]:
-    """All rows and versions anew; what was not found again stays as it was: nothing is taken back.
-
-    Where the archive is not ``trusted``, because a part of it cannot be read, stored rows know more.
-    """
-    stored = {row.entry_id: row for row in old.rows}
-    told = {version.entry_id for version in old.versions}
-    every = stored | dict(rows) if trusted else dict(rows) | stored
-    keeps = told - rows.keys() if trusted else told
-    versions = {
-        name: version
-        for name, version in changed_versions(decisions, {}).items()
-        if name[0] not in keeps
-    }
-    versions |= {(v.entry_id, v.revision): v for v in old.versions if v.entry_id in keeps}
-    for row in every.values():
-        latest = (row.entry_id, row.revision)
-        if latest not in versions:  # lost, or older than the table of versions
-            versions[latest] = version_of(row, row.first_seen, row.run_id)
-    first = first_versions(versions.values())
-    members = (member_of(row, first[name]) for name, row in every.items())
-    stories = book.tell(source, members, whole=True)
-    now = sorted((replace(r, story_id=stories[n]) for n, r in every.items()), key=row_order)
-    all_versions = sorted(versions.values(), key=version_order)
-    same = not old.salvaged and now == list(old.rows) and all_versions == list(old.versions)
-    return (
-        Change(Stored(dataset.root, REVISIONS, source, ()), new=() if same else all_versions),
-        Change(Stored(dataset.root, ENTRIES, source, ()), new=() if same else now),
-    ), len(now)
-
-
-def retell(dataset: Dataset, sources: Iterable[str]) -> None:
-    """Let the rows of these sources tell the stories that entries of others gave them.
-
-    A source that is being worked on, or damaged, is left alone: its own next run does the same.
-    """
-    waiting, seen = sorted(sources), set(sources)
-    while waiting:
-        source = waiting.pop()
-        book = Storybook(dataset)
-        with suppress(DatasetError), dataset.lock(source), book.opened():
-            known = Known(dataset.stored(ENTRIES, source))
-            changes = _merged(dataset, book, source, known, {}, ())
-            dataset.commit(source, changes, dataset.manifest(source).run_id, {})
+    def _remake(self, seen: Sequence[Sighting], course: Course, *, repair: bool) -> int:
+        """Make all rows anew.  What is stored is not asked: it may be wrong, or damaged."""
+        source = self._run.source
+        rows, taken = self._decide(seen, Known(Stored(self._dataset.root, ENTRIES, source, ())))
+        with (book := Storybook(self._dataset)).opened():
+            old = stores_of(self._dataset, source, repair)
+            trusted = not (repair and course.failures)
+            changes, total = rebuilt(self._dataset, book, source, old, rows, taken, trusted)
+            files = self._ledgers(course, total, rebuild=True)
+            self._dataset.commit(source, changes, self._run.run_id, files)
             book.commit(source)
-        waiting += sorted(book.awaiting - seen)
-        seen |= book.awaiting
+        self._awaiting |= book.awaiting
+        return total
+
+    def _compare(
+        self, seen: Sequence[Sighting], *, rebuild: bool
+    ) -> tuple[int, tuple[tuple[Record | None, Record], ...]]:
+        """What would change, and how many rows there would be."""
+        stored = self._dataset.stored(ENTRIES, self._run.source)
+        known = Known(
+            Stored(self._dataset.root, ENTRIES, self._run.source, ()) if rebuild else stored
+        )
+        rows, _ = self._decide(seen, known)
+        before = {r.entry_id: r for r in stored.all()} if rebuild else known.rows
+        told = tuple(differences(before, rows))
+        return stored.rows + sum(old is None for old, _ in told), told
+
+    def _decide(
+        self, seen: Sequence[Sighting], known: Known
+    ) -> tuple[Mapping[str, Record], list[Decision]]:
+        """The rows after a slice, and the decisions that made them."""
+        for sighting in sorted(seen, key=seen_order):
+            if day := day_of(sighting):
+                days = self._days.setdefault(sighting.run_id, {})
+                days.setdefault(sighting.warc_record_id, []).append(day)
+
+        def mark_missing(judge: Judge, run_id: str) -> None:
+            def newer(moment: datetime) -> list[Record]:
+                judge.know(known.add(known.stored.newer(moment, ("run_id", run_id))))
+                return [r for r in judge.rows.values() if r.published and r.published > moment]
+
+            asked = self._run.scope
+            scope = asked if asked.since or asked.until else self._runs[run_id].scope
+            days = self._days.pop(run_id, {})
+            for row in gone(self._courses[run_id].pages, days, newer, run_id, scope):
+                judge.replace(row)
+
+        hosts = {run_id: run.hosts for run_id, run in self._runs.items()}
+        rows = known.look_up(seen, self._touched.values())
+        outcome = decide(seen, rows, hosts, mark_missing, self._ending, self._touched)
+        taken = []
+        for decision in outcome.decisions:
+            if isinstance(decision, Rejected):
+                self._refuse(decision)
+            else:
+                self._counts.setdefault(decision.run_id, Counter())[decision.verdict] += 1
+                taken.append(decision)
+        if self._most is None:
+            self._decisions += taken
+        else:
+            for name in {decision.run_id for decision in taken}:
+                own = (d.record.entry_id for d in taken if d.run_id == name)
+                self._touched.setdefault(name, Digests()).update(own)
+        for run_id in self._ending:
+            self._touched.pop(run_id, None)
+        self._ending = []
+        return outcome.rows, taken
+
+    def _refuse(self, rejected: Rejected) -> None:
+        name = rejected.sighting.run_id
+        self._counts.setdefault(name, Counter())[None] += 1
+        self._refused.setdefault(name, []).append(rejected)
+
+    def _every_count(self) -> _Counts:
+        return sum(self._counts.values(), Counter())
+
+    def _every_refusal(self) -> list[Rejected]:
+        return list(chain.from_iterable(self._refused.values()))
+
+    def _ledgers(self, course: Course, rows: int, *, rebuild: bool = False) -> dict[str, bytes]:
+        """The ledger of this run; after a rebuild, of those of the archive that never got one."""
+        runs = tuple(self._courses) if self._replayed else ()
+        told = [
+            self._ledger(self._run, course, self._every_count(), self._every_refusal(), rows, runs)
+        ]
+        for run_id in runs if rebuild else ():
+            if not ledger.exists(self._dataset, run_id):
+                counts, refused = self._counts.get(run_id, Counter()), self._refused.get(run_id, [])
+                its_course = self._courses[run_id]
+                told.append(self._ledger(self._runs[run_id], its_course, counts, refused, rows))
+        return {ledger_name(each.run_id): ledger.as_bytes(each) for each in told}
+
+    def _ledger(
+        self,
+        run: Run,
+        course: Course,
+        counts: _Counts,
+        refused: Sequence[Rejected],
+        rows: int,
+        replayed: tuple[str, ...] = (),
+    ) -> Ledger:
+        return Ledger(
+            run_id=run.run_id,
+            source=run.source,
+            mode=run.mode,
+            started=run.started,
+            finished=datetime.now(UTC),
+            version=VERSION,
+            asked=run.scope,
+            course=course,
+            counts=_count(counts),
+            rows=rows,
+            archive=ledger.archive_proofs(self._dataset, run.source, run.run_id),
+            rejected=tuple(map(_refusal, refused)),
+            replayed=replayed,
+        )
 
 
-def _ledger(
-    dataset: Dataset,
-    run: Run,
-    course: Course,
-    decisions: Sequence[Decision | Rejected],
-    rows: int,
-    replayed: tuple[str, ...] = (),
-) -> Ledger:
-    return Ledger(
-        run_id=run.run_id,
-        source=run.source,
-        mode=run.mode,
-        started=run.started,
-        finished=datetime.now(UTC),
-        version=VERSION,
-        asked=run.scope,
-        course=course,
-        counts=_count(decisions),
-        rows=rows,
-        archive=ledger.archive_proofs(dataset, run.source, run.run_id),
-        rejected=tuple(_refusal(d) for d in decisions if isinstance(d, Rejected)),
-        replayed=replayed,
-    )
-
-
-def _count(decisions: Sequence[Decision | Rejected]) -> Counts:
-    verdicts = Counter(d.verdict if isinstance(d, Decision) else None for d in decisions)
+def _count(verdicts: _Counts) -> Counts:
     return Counts(
-        entries=len(decisions),
+        entries=verdicts.total(),
         new=verdicts[Verdict.NEW],
         repeats=verdicts[Verdict.REPEAT],
         revised=verdicts[Verdict.REVISED],
         seen=verdicts[Verdict.SEEN],
         rejected=verdicts[None],
     )
-
-
-def _run_id(decision: Decision | Rejected) -> str:
-    return decision.run_id if isinstance(decision, Decision) else decision.sighting.run_id
 
 
 def _refusal(rejected: Rejected) -> dict[str, Any]:

@@ -34,6 +34,7 @@ Row = TypeVar("Row")
 CONTRACT_VERSION: Final = "3"
 FULL: Final = 2048  # rows of a file to which none are added any more
 _INDEX_MARK: Final = b"HKEYS001"
+_AT_HAND: Final = 64  # files that are held in memory
 _WIDTH: Final = 12  # bytes of a key and a row number
 
 
@@ -157,15 +158,20 @@ class Stored(Generic[Row]):
             by_part[place.part].append(place.row)
         return {place: row for n, rows in by_part.items() for place, row in self._some(n, rows)}
 
-    def newer(self, moment: datetime) -> dict[Place, Row]:
-        """The rows with a date after a moment."""
-        found: dict[Place, Row] = {}
+    def newer(self, moment: datetime, below: tuple[str, str]) -> Iterator[tuple[Place, Row]]:
+        """The rows with a date after a moment, where a column has a value below another."""
+        import numpy as np
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        column, value = below
         for n, part in enumerate(self.parts):
             if part.newest is not None and part.newest > moment:
-                days = self._arrow(n)[self.table.dated].to_pylist()
-                rows = [row for row, day in enumerate(days) if day is not None and day > moment]
-                found.update(self._some(n, rows))
-        return found
+                table = self._arrow(n)
+                late = pc.greater(table[self.table.dated], pa.scalar(moment))
+                wanted = pc.and_(late, pc.less(table[column], pa.scalar(value)))
+                if rows := np.flatnonzero(wanted.fill_null(False).to_numpy()).tolist():
+                    yield from self._some(n, rows)
 
     def stage(
         self, change: Staging, changed: Mapping[Place, Row], new: Sequence[Row]
@@ -216,6 +222,8 @@ class Stored(Generic[Row]):
 
     def _arrow(self, n: int) -> pa.Table:
         if n not in self._read:
+            if len(self._read) >= _AT_HAND:
+                self._read.pop(next(iter(self._read)))
             self._read[n] = read_part(self.path(self.parts[n]), self.parts[n], self.table)
         return self._read[n]
 

@@ -18,10 +18,11 @@ from pipelines.check import check_stories
 from pipelines.dataset import Change, Dataset
 from pipelines.entry import Record
 from pipelines.ledger import Course
-from pipelines.publish import publish, retell
+from pipelines.publish import publish
 from pipelines.run import Run, next_run_id
 from pipelines.similarity import alike, keys, text_of
 from pipelines.stories import STORIES, Member, settle
+from pipelines.upsert import retell
 
 TITLE = "Belarus: Student sentenced to three years for a post about the protests"
 TEASER = (

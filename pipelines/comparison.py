@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import dropwhile
 from typing import Final
-from urllib.parse import urlsplit
 
 from rapidfuzz.fuzz import ratio
 
@@ -124,7 +123,8 @@ def address_key(url: str) -> str | None:
     if canonical is None:
         return None
     key = path_key(canonical)
-    return key if key != "/" and urlsplit(key).path.strip("/") + urlsplit(key).query else None
+    path, _, query = key.partition("#")[0].partition("?")
+    return key if path.strip("/ \t\r\n") or query else None
 
 
 def _pairs(before: Sequence[Entry], now: Sequence[Entry]) -> Iterator[Pair]:

@@ -92,25 +92,29 @@ def address_key(url: str, own_hosts: frozenset[str]) -> str:
 
     The source's own hosts do not count, so a mirror, ``www`` or ``https`` make no new entry.
     """
-    # A canonical address is well-formed, so that splitting it needs no parser.
-    rest, _, fragment = url.partition("://")[2].partition("#")
-    rest, _, query = rest.partition("?")
-    host, _, path = rest.partition("/")
-    host = host.removeprefix("www.")
-    # A quoted slash or question mark is part of a name, not of the address's structure.
-    path = unquote(_RESERVED.sub(r"%25\1", path))
-    path = _INDEX_PAGE.sub("/", _SLASHES.sub("/", f"/{path}")).rstrip("/") or "/"
-    key = path if host in own_hosts else host + path
-    if not key.isascii():
-        key = unicodedata.normalize("NFC", key)
-    if query:
-        key += "?" + "&".join(sorted(query.split("&")))
-    return f"{key}#{fragment}" if fragment else key
+    host, key = _host_and_key(url)
+    return key if host in own_hosts else host + key
 
 
 def path_key(url: str) -> str:
     """The address key of a canonical address on a host of the source, whichever that is."""
-    return address_key(url, frozenset([host_of(url)]))
+    return _host_and_key(url)[1]
+
+
+@lru_cache(maxsize=8192)  # an entry is asked about several times in a run, and again in the next
+def _host_and_key(url: str) -> tuple[str, str]:
+    # A canonical address is well-formed, so that splitting it needs no parser.
+    rest, _, fragment = url.partition("://")[2].partition("#")
+    rest, _, query = rest.partition("?")
+    host, _, path = rest.partition("/")
+    # A quoted slash or question mark is part of a name, not of the address's structure.
+    path = unquote(_RESERVED.sub(r"%25\1", path))
+    key = _INDEX_PAGE.sub("/", _SLASHES.sub("/", f"/{path}")).rstrip("/") or "/"
+    if not key.isascii():
+        key = unicodedata.normalize("NFC", key)
+    if query:
+        key += "?" + "&".join(sorted(query.split("&")))
+    return host.removeprefix("www."), f"{key}#{fragment}" if fragment else key
 
 
 def form_of(url: str) -> str:

@@ -32,8 +32,8 @@ from pipelines.table import Stored
 from pipelines.upsert import differences, merged, rebuilt, retell, stores_of
 from pipelines.version import VERSION
 
-SLICE: Final = 10_000  # sightings that wait to be merged, at most
-_OVERTAKEN: Final = 1_000  # of them, those that others may still come before
+SLICE: Final = 2_000  # sightings that wait to be merged, at most
+_OVERTAKEN: Final = 300  # of them, those that others may still come before
 _Counts = Counter[Verdict | None]  # ``None``: rejected
 
 

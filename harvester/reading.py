@@ -22,7 +22,7 @@ from xxhash import xxh3_128_hexdigest
 
 from harvester.page import Page
 from harvester.parsers.listing import Listing, addresses
-from harvester.parsers.pattern import ListingPattern, PatternError
+from harvester.parsers.pattern import ListingPattern, PatternError, pattern_from
 from pipelines.comparison import Comparison, address_key, compare
 from pipelines.entry import Entry
 from pipelines.health import (
@@ -287,13 +287,13 @@ class Reader:
         if habit.told != told and not taken_over:
             return None
         try:
-            ListingPattern.from_toml(habit.pattern)
+            pattern_from(habit.pattern)
         except PatternError:  # of another version of this program
             return None
         return habit
 
     def _read(self, page: Page, pattern: str | None) -> Listing:
-        return self._source.read(page, ListingPattern.from_toml(pattern) if pattern else None)
+        return self._source.read(page, pattern_from(pattern) if pattern else None)
 
     def _before(self, habit: Habit) -> Sequence[Entry]:
         """The entries of the last good page of an address."""

@@ -124,7 +124,7 @@ def address_key(url: str) -> str | None:
         return None
     key = path_key(canonical)
     path, _, query = key.partition("#")[0].partition("?")
-    return key if path.strip("/ \t\r\n") or query else None
+    return key if path.strip("/\t\r\n") or query else None
 
 
 def _pairs(before: Sequence[Entry], now: Sequence[Entry]) -> Iterator[Pair]:

@@ -22,6 +22,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
+from pipelines.columns import array_of, places, type_of, values_of
 from pipelines.commit import Staging, write
 from pipelines.entry import PARTITION, Column
 
@@ -205,7 +206,7 @@ class Stored(Generic[Row]):
                 order[number] = base.num_rows + at
             order += range(base.num_rows + len(rows), base.num_rows + len(rows) + len(added))
             fresh = self._as_arrow([*rows.values(), *added])
-            table = pa.concat_tables([base, fresh]).take(order).combine_chunks()
+            table = pa.concat_tables([base, fresh]).take(places(order)).combine_chunks()
             parts[n] = self._written(folder, n, table)
             self._reindex(n, parts[n], rows, added, base.num_rows)
         for start in range(0, len(rest), full):
@@ -231,7 +232,7 @@ class Stored(Generic[Row]):
         return self._made(self._arrow(n))
 
     def _some(self, n: int, rows: Sequence[int]) -> Iterator[tuple[Place, Row]]:
-        made = self._made(self._arrow(n).take(list(rows)))
+        made = self._made(self._arrow(n).take(places(rows)))
         return zip((Place(n, row) for row in rows), made, strict=True)
 
     def _made(self, table: pa.Table) -> list[Row]:
@@ -241,11 +242,11 @@ class Stored(Generic[Row]):
         import pyarrow as pa
 
         names = [column.name for column in self.table.columns]
-        columns = zip(*map(attrgetter(*names), rows), strict=True) if rows else [()] * len(names)
-        return pa.table(dict(zip(names, columns, strict=True)), schema=schema(self.table))
+        values = zip(*map(attrgetter(*names), rows), strict=True) if rows else [()] * len(names)
+        arrays = [array_of(c.type, v) for c, v in zip(self.table.columns, values, strict=True)]
+        return pa.Table.from_arrays(arrays, schema=schema(self.table))
 
     def _written(self, folder: Path, n: int, table: pa.Table) -> Part:
-        import pyarrow.compute as pc
         import pyarrow.parquet as pq
 
         sink = io.BytesIO()
@@ -254,9 +255,9 @@ class Stored(Generic[Row]):
         digest = hashlib.sha256(data).hexdigest()
         file = f"part-{n:05}-{digest[:12]}.parquet"
         write(folder / file, data)
-        return Part(
-            file, table.num_rows, len(data), digest, pc.max(table[self.table.dated]).as_py()
-        )
+        dated = next(c.type for c in self.table.columns if c.name == self.table.dated)
+        days = (day for day in values_of(dated, table[self.table.dated]) if day is not None)
+        return Part(file, table.num_rows, len(data), digest, max(days, default=None))
 
     # -------------------------------------------------------------- index
     @cached_property
@@ -418,12 +419,7 @@ def _damage(path: Path, reason: str) -> str:
 
 def made(found: pa.Table, table: Table[Row], source: str) -> Iterator[Row]:
     """The rows of an Arrow table."""
-    columns: dict[str, list[Any]] = {
-        c.name: found.column(c.name).to_pylist() for c in table.columns
-    }
-    for column in table.columns:
-        if column.type == "strings":
-            columns[column.name] = [tuple(values) for values in columns[column.name]]
+    columns = {c.name: values_of(c.type, found.column(c.name)) for c in table.columns}
     names = list(columns)
     for values in zip(*columns.values(), strict=True):
         yield table.make(source=source, **dict(zip(names, values, strict=True)))
@@ -433,13 +429,5 @@ def schema(table: Table[Any]) -> pa.Schema:
     """The one schema of all files of a table."""
     import pyarrow as pa
 
-    types: dict[str, pa.DataType] = {
-        "string": pa.string(),
-        "strings": pa.list_(pa.field("element", pa.string(), nullable=False)),
-        "wall_clock": pa.timestamp("us"),
-        "instant": pa.timestamp("us", tz="UTC"),
-        "integer": pa.int32(),
-        "boolean": pa.bool_(),
-    }
-    fields = [pa.field(c.name, types[c.type], nullable=c.nullable) for c in table.columns]
+    fields = [pa.field(c.name, type_of(c.type), nullable=c.nullable) for c in table.columns]
     return pa.schema(fields, metadata={"harvester.contract": CONTRACT_VERSION})

@@ -51,7 +51,7 @@ ONLY_IN = {
     "htmldate": "harvester.parsers.article",
     "fastwarc": "harvester.archive.*",
     "pandas": "pipelines.dataset harvester",
-    "pyarrow": "pipelines.table",
+    "pyarrow": "pipelines.table pipelines.columns",
     "typer": "harvester.cli* harvester.demo harvester.terminal",
     "filelock": "pipelines.dataset",
     "rapidfuzz": "pipelines.similarity pipelines.comparison",

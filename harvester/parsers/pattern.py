@@ -78,9 +78,8 @@ class ListingPattern:
         return cls(**values)  # type: ignore[arg-type]
 
     def to_toml(self) -> str:
-        """The text form.  A TOML basic string escapes as a JSON string does."""
-        lines = (f"{k} = {json.dumps(v, ensure_ascii=False)}\n" for k, v in self.to_dict().items())
-        return "".join(lines)
+        """The text form."""
+        return _written(self)
 
     @classmethod
     def from_toml(cls, text: str) -> Self:
@@ -89,6 +88,19 @@ class ListingPattern:
 
 
 FIELDS: Final = tuple(f.name for f in fields(ListingPattern))
+
+
+@lru_cache(maxsize=1024)  # each page is held against the pattern of the page before, as text
+def _written(pattern: ListingPattern) -> str:
+    """A TOML basic string escapes as a JSON string does."""
+    told = pattern.to_dict().items()
+    return "".join(f"{k} = {json.dumps(v, ensure_ascii=False)}\n" for k, v in told)
+
+
+@lru_cache(maxsize=1024)
+def pattern_from(text: str) -> ListingPattern:
+    """The pattern of a text form, which was read before, as a rule.  Raises ``PatternError``."""
+    return ListingPattern.from_toml(text)
 
 
 def check_fields(values: Mapping[str, object]) -> None:

@@ -48,7 +48,7 @@ def array_of(name: ColumnType, values: Sequence[Any]) -> pa.Array[Any]:
 def values_of(name: ColumnType, column: pa.ChunkedArray[Any]) -> list[Any]:
     """The values of an array of a column's type."""
     if name == "strings":
-        return [tuple(values) for values in column.to_pylist()]
+        return [tuple(values or ()) for values in column.to_pylist()]
     if name not in _EPOCHS:
         return column.to_pylist()
     import pyarrow as pa

@@ -12,7 +12,7 @@ from collections.abc import Collection, Container, Iterable, Iterator, Sequence
 
 from pipelines import identity
 from pipelines.entry import COLUMNS, VERSION_COLUMNS, Record, Sighting, Version
-from pipelines.table import Place, Stored, Table, key
+from pipelines.table import Place, Stored, Table, key, of_each
 
 
 def row_keys(row: Record) -> Iterator[int]:
@@ -32,8 +32,8 @@ def version_keys(version: Version) -> Iterator[int]:
     yield key("version", version.entry_id, version.revision)
 
 
-ENTRIES = Table("entries", COLUMNS, Record, row_keys)
-REVISIONS = Table("revisions", VERSION_COLUMNS, Version, version_keys)
+ENTRIES = Table("entries", COLUMNS, Record, of_each(row_keys))
+REVISIONS = Table("revisions", VERSION_COLUMNS, Version, of_each(version_keys))
 
 
 class Known:

@@ -1,14 +1,7 @@
 """Do two texts tell the same story in nearly the same words?  Pure.
 
 Two steps, as in near-duplicate search everywhere: a few keys of each text find those that could be
-alike, and a look at both words by words decides.
-
-Keys are a bottom-k sketch (Broder, "On the resemblance and containment of documents", 1997; Cohen and
-Kaplan, "Summarizing data using bottom-k sketches", 2007): of all runs of four words, those with the
-lowest digests.  A text that is a piece of another, or the other with something added, has most of its
-keys in common with it, which is not so with the usual bands of MinHash: they ask how much of *both*
-texts is the same.  A title and its runs of three words are keys too, so that a long teaser does not hide it.
-Texts with ``LEAST_SHARED`` keys in common are worth a look.
+alike (``sketch.py``), and a look at both words by words decides.
 
 The decision is containment: the longest common subsequence of words, as a share of the shorter text.
 """
@@ -16,31 +9,21 @@ The decision is containment: the longest common subsequence of words, as a share
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from heapq import nsmallest
+from functools import lru_cache
 from typing import Final
 
-import regex
 from rapidfuzz.distance import LCSseq
-from xxhash import xxh3_64_intdigest
 
-VERSION: Final = 2  # of keys and rules: a book that was made by another is made anew
-_RUN: Final = 4
-_KEYS: Final = 16
-LEAST_SHARED: Final = 2
-_TITLE_RUN: Final = 3
-_TITLE_KEYS: Final = 4
-_MOST_WORDS: Final = 1000  # of a title, and of a teaser: a comparison takes their product
-_MOST_CHARACTERS: Final = 16 * _MOST_WORDS
-_LEAST_WORDS: Final = 5  # fewer say nothing: "Press release", "News in brief"
+from pipelines.sketch import LEAST_WORDS, Glance, sketch_words
+from pipelines.words import words_of
+
+VERSION: Final = 3  # of keys and rules: a book that was made by another is made anew
 _ENOUGH_WORDS: Final = 20
 _LEAST_SHARE: Final = (0.85, 0.75)  # of short texts, of long ones
 _LEAST_OF_TITLE: Final = 0.6
 _LEAST_OF_TEASER: Final = 0.6
-# Scripts that put no spaces between words: each character counts as one.
-_UNSPACED: Final = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 # What one of a series has in place of a number; other languages, and other forms, are not known.
 _SERIES: Final = tuple(
     frozenset(words.split())
@@ -80,64 +63,44 @@ _KINDS: Final[tuple[Callable[[str], object], ...]] = (
     re.compile("[a-zа-яіў]").fullmatch,  # Part A is not Part B
     *(words.__contains__ for words in _SERIES),
 )
-_ASCII_WORD: Final = re.compile(r"[^\W_]+", re.ASCII)
-# The standard library takes the vowel signs of Indic scripts for the end of a word.
-_WORD: Final = regex.compile(f"[{_UNSPACED}]|[^\\W_{_UNSPACED}]+")
+
+
+Words = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
     """The words of a title and of the teaser after it, case folded."""
 
-    title: tuple[str, ...]
-    teaser: tuple[str, ...]
+    title: Words
+    teaser: Words
 
     @property
-    def words(self) -> tuple[str, ...]:
+    def words(self) -> Words:
         """All words, in their order."""
         return self.title + self.teaser
 
     def __bool__(self) -> bool:
-        return len(self.title) + len(self.teaser) >= _LEAST_WORDS
+        return len(self.title) + len(self.teaser) >= LEAST_WORDS
 
 
 def text_of(title: str | None, teaser: str | None) -> Text:
     """The words of an entry.  It is false when they are too few to tell a story."""
-    return Text(_words(title), _words(teaser))
-
-
-def _words(text: str | None) -> tuple[str, ...]:
-    if text is None:
-        return ()
-    text = text[:_MOST_CHARACTERS]
-    if text.isascii():
-        words = _ASCII_WORD.findall(text.casefold())
-    else:
-        words = _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
-    return tuple(words[:_MOST_WORDS])
+    return Text(words_of(title), words_of(teaser))
 
 
 def keys(text: Text) -> frozenset[int]:
     """What finds a text: 64-bit numbers.  None for a text that is too short."""
-    if not text:
-        return frozenset()
-    words = text.words
-    whole = [_digest(words)]
-    if len(text.title) >= _LEAST_WORDS:
-        whole.append(_digest(text.title))
-    every = {each ^ bit for each in whole for bit in (0, 1)}  # as good as two others
-    every.update(nsmallest(_KEYS, _runs(words, _RUN)))
-    every.update(_runs(text.teaser[: _RUN + 1], _RUN))  # what a cut leaves, however short
-    every.update(nsmallest(_TITLE_KEYS, _runs(text.title, _TITLE_RUN)))
-    return frozenset(every)
+    return frozenset(sketch_words(text.title, text.teaser).keys.tolist())
 
 
-def _runs(words: tuple[str, ...], length: int) -> set[int]:
-    return {_digest(words[start : start + length]) for start in range(len(words) - length + 1)}
-
-
-def _digest(words: tuple[str, ...]) -> int:
-    return xxh3_64_intdigest(" ".join(words).encode())
+def could_be_alike(a: Glance, b: Glance) -> bool:
+    """Whether a glance leaves it open that two texts are ``alike``."""
+    return (
+        a.whole.common(b.whole) >= _least_common(min(a.whole.words, b.whole.words))
+        and a.title.common(b.title) >= _LEAST_OF_TITLE * min(a.title.words, b.title.words)
+        and a.teaser.common(b.teaser) >= _LEAST_OF_TEASER * min(a.teaser.words, b.teaser.words)
+    )
 
 
 def alike(a: Text, b: Text) -> bool:
@@ -147,11 +110,11 @@ def alike(a: Text, b: Text) -> bool:
     """
     if not a or not b:
         return False
+    if a == b:
+        return True
     shorter, longer = sorted((a.words, b.words), key=len)
     common = LCSseq.similarity(shorter, longer)
-    fullness = min(1.0, (len(shorter) - _LEAST_WORDS) / (_ENOUGH_WORDS - _LEAST_WORDS))
-    least = _LEAST_SHARE[0] + fullness * (_LEAST_SHARE[1] - _LEAST_SHARE[0])
-    if common < least * len(shorter):
+    if common < _least_common(len(shorter)):
         return False
     if a.title and b.title and not _titled_alike(*sorted((a.title, b.title), key=len)):
         return False
@@ -162,16 +125,21 @@ def alike(a: Text, b: Text) -> bool:
     return not any(_count_otherwise(*gap) for gap in _gaps(shorter, longer))
 
 
-def _titled_alike(shorter: tuple[str, ...], longer: tuple[str, ...]) -> bool:
+def _least_common(words: int) -> float:
+    """How many words of a text another one has to have, to be alike to it."""
+    fullness = min(1.0, (words - LEAST_WORDS) / (_ENOUGH_WORDS - LEAST_WORDS))
+    return (_LEAST_SHARE[0] + fullness * (_LEAST_SHARE[1] - _LEAST_SHARE[0])) * words
+
+
+def _titled_alike(shorter: Words, longer: Words) -> bool:
     """Whether two titles are: teasers alone may be boilerplate, and so may the beginning of a title."""
+    if LCSseq.similarity(shorter, longer) < _LEAST_OF_TITLE * len(shorter):
+        return False
     replaced = sum(min(map(len, gap)) for gap in _gaps(shorter, longer))
-    common = LCSseq.similarity(shorter, longer)
-    return common >= _LEAST_OF_TITLE * len(shorter) and replaced <= max(1, len(shorter) // 3)
+    return replaced <= max(1, len(shorter) // 3)
 
 
-def _gaps(
-    shorter: tuple[str, ...], longer: tuple[str, ...]
-) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
+def _gaps(shorter: Words, longer: Words) -> Iterator[tuple[Words, Words]]:
     """What stands in each of two texts between, before and after the words that they share."""
     start = begin = 0
     for step in LCSseq.opcodes(shorter, longer):
@@ -184,13 +152,24 @@ def _gaps(
     yield rest, more
 
 
-def _count_otherwise(gap: tuple[str, ...], other: tuple[str, ...]) -> bool:
+def _count_otherwise(gap: Words, other: Words) -> bool:
     """Whether what stands between the same words holds numbers of one kind, and no number in common."""
-    for mine, theirs in zip(_numbers(gap), _numbers(other), strict=True):
-        if mine and theirs and not mine & theirs:
-            return True
-    return False
+    if not gap or not other:
+        return False
+    mine, theirs = _numbers(gap), _numbers(other)
+    return any(mine[kind].isdisjoint(theirs[kind]) for kind in mine.keys() & theirs.keys())
 
 
-def _numbers(words: tuple[str, ...]) -> list[set[str]]:
-    return [{word for word in words if kind(word)} for kind in _KINDS]
+def _numbers(words: Words) -> dict[int, set[str]]:
+    """The numbers of each kind."""
+    found: dict[int, set[str]] = {}
+    for word in words:
+        for kind in _kinds(word):
+            found.setdefault(kind, set()).add(word)
+    return found
+
+
+@lru_cache(maxsize=1 << 14)
+def _kinds(word: str) -> tuple[int, ...]:
+    """Which kinds of number a word could be."""
+    return tuple(n for n, kind in enumerate(_KINDS) if kind(word))

@@ -14,17 +14,23 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import datetime
 from heapq import heapify, heappop, heappush
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pipelines import similarity
 from pipelines.entry import Column, Record, Version
 from pipelines.similarity import Text
-from pipelines.table import Place, Places, Stored, Table, key
+from pipelines.sketch import LEAST_SHARED, Glance, Sketches, sketch
+from pipelines.table import Place, Stored, Table, key, of_each
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
 
 _COMMON: Final = 64  # stories that share a key; then it says nothing
 _FOLLOWS: Final = 0x9E3779B97F4A7C15  # tells the keys of entries that begin no story
@@ -78,8 +84,20 @@ def member_of(row: Record, said: Record | Version) -> Member:
     )
 
 
-def member_keys(member: Member) -> Iterator[int]:
-    """What finds a row of the ``stories`` table."""
+def member_keys(members: Sequence[Member]) -> tuple[Array, Array]:
+    """What finds rows of the ``stories`` table."""
+    import numpy as np
+
+    sketches = _sketched(members)
+    follows = np.array([0 if m.begins else _FOLLOWS for m in members], dtype=np.uint64)
+    named, numbers = _NAMES(members)
+    owners = sketches.owners
+    return np.concatenate([sketches.keys ^ follows[owners], named]), np.concatenate(
+        [owners, numbers]
+    )
+
+
+def _names(member: Member) -> Iterator[int]:
     yield key("id", member.entry_id)
     yield key("of", member.of)
     if member.waits:
@@ -87,8 +105,9 @@ def member_keys(member: Member) -> Iterator[int]:
         yield key("waits", member.of)
     if not member.begins:
         yield key("story", member.story_id)
-    for each in similarity.keys(_text(member)):
-        yield each if member.begins else each ^ _FOLLOWS
+
+
+_NAMES: Final = of_each(_names)
 
 
 STORIES: Final = Table(
@@ -154,15 +173,18 @@ class _Book:
         self._loaded: dict[Place, str] = {}
         self._settled: dict[str, Member] = {}
         self._keys: dict[str, frozenset[int]] = {}
+        self._fresh: dict[str, frozenset[int]] = {}  # of those that come next
+        self._glances: dict[str, Glance] = {}
         # Who at hand begins a story, by key, the first one first.
         self._begun: dict[int, list[Order]] = {}
-        self._places: dict[int, Places] = {}  # where in the table a key is
+        self._places: dict[int, list[Place]] = {}  # where in the table a key is
         self._at_hand: Counter[int] = Counter()  # how many of these places are loaded
         self._whole: set[int] = set()  # keys of which all are
 
     def settle(self, told: Iterable[Member]) -> Settled:
         fresh = {member.entry_id: replace(member, story_id="") for member in told}
         self._load_all({key("id", name) for name in fresh})
+        self._sketch(fresh.values())
         queued = set()
         for name, member in fresh.items():
             old = self._before.get(name)
@@ -196,7 +218,7 @@ class _Book:
 
     def _settle_one(self, member: Member) -> list[Member]:
         """Find the story of one entry; the stored ones, later than it, whose story may be another now."""
-        story = next((m.story_id for m in self._rivals(member) if _alike(m, member)), None)
+        story = next((m.story_id for m in self._rivals(member) if self._alike(m, member)), None)
         now = replace(member, story_id=story or member.entry_id)
         old = self._settled.get(member.entry_id)
         self._put(now)
@@ -218,17 +240,21 @@ class _Book:
                 shared.update(name for *_, name in begun[:before])
                 if self._at_hand[each] < len(places):
                     shared.update(place for place in places if place not in self._loaded)
-        worth = [found for found, count in shared.items() if count >= similarity.LEAST_SHARED]
+        worth = [found for found, count in shared.items() if count >= LEAST_SHARED]
         self._load([found for found in worth if isinstance(found, Place)])
         names = [self._loaded[found] if isinstance(found, Place) else found for found in worth]
         return sorted((self._now[name] for name in names), key=_order)
+
+    def _alike(self, a: Member, b: Member) -> bool:
+        glances = self._glances[a.entry_id], self._glances[b.entry_id]
+        return similarity.could_be_alike(*glances) and similarity.alike(_text(a), _text(b))
 
     def _concerned(self, old: Member | None, now: Member) -> list[Member]:
         """The stored entries after this one that see it begin a story, or begin none any more."""
         said = [m for m in (old, now) if m is not None and m.begins]
         if not said or (old and _says(old) == _says(now)) or all(map(self._is_last, said)):
             return []
-        keys = {each for m in said for each in similarity.keys(_text(m))}
+        keys = set(_sketched(said).keys.tolist())
         keys |= {each ^ _FOLLOWS for each in keys} | {key("story", now.entry_id)}
         self._load_all(keys)
         names = {self._loaded[place] for each in keys for place in self._places[each]}
@@ -242,9 +268,14 @@ class _Book:
     # -------------------------------------------------------------- who is where
     def _find(self, keys: Iterable[int]) -> None:
         """Find out where in the table these keys are."""
+        import numpy as np
+
         if unknown := {each for each in keys if each not in self._places}:
-            found = self._stored.where(unknown)
-            self._places.update((each, found.get(each, Places())) for each in unknown)
+            wanted = np.unique(np.fromiter(unknown, dtype=np.uint64))
+            found = self._stored.where(wanted)
+            self._places.update((each, []) for each in unknown)
+            for each, place in zip(wanted[found.keys].tolist(), found.places(), strict=True):
+                self._places[each].append(place)
 
     def _load_all(self, keys: AbstractSet[int]) -> None:
         """Have all stored entries with these keys at hand."""
@@ -254,11 +285,23 @@ class _Book:
 
     def _load(self, places: Iterable[Place]) -> None:
         """Have these stored entries at hand."""
-        for place, member in self._stored.rows_at(set(places) - self._loaded.keys()).items():
+        found = self._stored.rows_at(set(places) - self._loaded.keys())
+        self._sketch(found.values())
+        for place, member in found.items():
             self._loaded[place] = member.entry_id
             self._before[member.entry_id] = self._settled[member.entry_id] = member
             self._put(member)
-            self._at_hand.update(member_keys(member))
+            if member.begins:
+                self._at_hand.update(self._keys[member.entry_id])
+
+    def _sketch(self, members: Collection[Member]) -> None:
+        """Have their keys at hand, and what a glance tells."""
+        sketches = _sketched(members)
+        first = sketches.first.tolist()
+        for number, member in enumerate(members):
+            keys = sketches.keys[first[number] : first[number + 1]]
+            self._fresh[member.entry_id] = frozenset(keys.tolist())
+            self._glances[member.entry_id] = sketches.glance(number)
 
     def _put(self, member: Member) -> None:
         name, old = member.entry_id, self._now.get(member.entry_id)
@@ -266,9 +309,8 @@ class _Book:
             for each in self._keys[name]:
                 begun = self._begun[each]
                 del begun[bisect_left(begun, old.order)]
-        if old is None or (old.title, old.teaser) != (member.title, member.teaser):
-            self._keys[name] = similarity.keys(_text(member))
         self._now[name] = member
+        self._keys[name] = self._fresh.pop(name) if name in self._fresh else self._keys[name]
         if member.begins:
             for each in self._keys[name]:
                 insort(self._begun.setdefault(each, []), member.order)
@@ -278,10 +320,6 @@ def _order(member: Member) -> Order:
     return member.order
 
 
-def _alike(a: Member, b: Member) -> bool:
-    return similarity.alike(_text(a), _text(b))
-
-
 def _says(member: Member) -> tuple[object, ...]:
     """All that others see of an entry."""
     return (member.order, member.title, member.teaser, member.begins)
@@ -289,3 +327,7 @@ def _says(member: Member) -> tuple[object, ...]:
 
 def _text(member: Member) -> Text:
     return similarity.text_of(member.title, member.teaser)
+
+
+def _sketched(members: Iterable[Member]) -> Sketches:
+    return sketch([(member.title, member.teaser) for member in members])

@@ -5,22 +5,25 @@ file that it was first written to.  A run writes anew only the files with rows t
 the last one, until that is full.  So a run costs what it touches, however much there is.
 
 Beside each file lies an index of the keys of its rows (``.index/``), which is only a cache: it is made
-anew when it is missing or damaged.  All keys are 64-bit digests, so a match must be looked at.
+anew when it is missing, damaged, or by an earlier version.  All keys are 64-bit digests, so a match
+must be looked at.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-import zlib
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from itertools import chain
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
+
+from xxhash import xxh3_64_digest, xxh3_64_intdigest
 
 from pipelines.columns import array_of, places, type_of, values_of
 from pipelines.commit import Staging, write
@@ -30,12 +33,16 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
+    Array = np.ndarray[Any, Any]
+
 Row = TypeVar("Row")
 
 CONTRACT_VERSION: Final = "3"
 FULL: Final = 2048  # rows of a file to which none are added any more
-_INDEX_MARK: Final = b"HKEYS001"
 _AT_HAND: Final = 64  # files that are held in memory
+_ROOM: Final = 8  # a set of keys fills an eighth of its bits
+_INDEX_MARK: Final = b"HKEYS002"  # another one for other keys, or another form
+_INDEX_HEAD: Final = len(_INDEX_MARK) + 8  # a digest follows the mark
 _WIDTH: Final = 12  # bytes of a key and a row number
 
 
@@ -65,36 +72,31 @@ class Place(NamedTuple):
     row: int
 
 
-class Places:
-    """Where the rows with a key lie: how many there are costs nothing to know, each one is made when asked."""
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Where keys were found, as arrays: the key by its number among those asked for, the part, the row."""
 
-    def __init__(self) -> None:
-        self._runs: list[tuple[int, np.ndarray[Any, Any]]] = []
-        self._count = 0
+    keys: Array
+    parts: Array
+    rows: Array
 
-    def add(self, part: int, rows: np.ndarray[Any, Any]) -> None:
-        """Take in those of one part."""
-        self._runs.append((part, rows))
-        self._count += len(rows)
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __iter__(self) -> Iterator[Place]:
-        return (Place(part, row) for part, rows in self._runs for row in rows.tolist())
+    def places(self) -> list[Place]:
+        """Where each lies."""
+        return list(map(Place, self.parts.tolist(), self.rows.tolist()))
 
 
 @dataclass(frozen=True, slots=True)
 class Table(Generic[Row]):
     """What one table is: its columns, what makes its rows, the keys that find a row, a column of dates.
 
+    ``keys`` gives those of many rows, and the number of the row that each is of; no row has one twice.
     ``times``: how much larger its files are than others'.
     """
 
     name: str
     columns: tuple[Column, ...]
     make: Callable[..., Row]
-    keys: Callable[[Row], Iterable[int]]
+    keys: Callable[[Sequence[Row]], tuple[Array, Array]]
     dated: str = "published"
     times: int = 1
 
@@ -105,8 +107,23 @@ class Table(Generic[Row]):
 
 def key(kind: str, *values: object) -> int:
     """The key of something that a row is looked up by; kinds do not meet."""
-    text = "\0".join([kind, *map(str, values)])
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+    return xxh3_64_intdigest("\0".join([kind, *map(str, values)]).encode())
+
+
+def of_each(
+    keys: Callable[[Row], Iterable[int]],
+) -> Callable[[Sequence[Row]], tuple[Array, Array]]:
+    """The keys of many rows, where ``keys`` are those of one."""
+
+    def of_all(rows: Sequence[Row]) -> tuple[Array, Array]:
+        import numpy as np
+
+        found = [{*keys(row)} for row in rows]
+        counts = [len(each) for each in found]
+        every = np.fromiter(chain.from_iterable(found), dtype=np.uint64, count=sum(counts))
+        return every, np.repeat(np.arange(len(rows)), counts)
+
+    return of_all
 
 
 class Stored(Generic[Row]):
@@ -118,6 +135,7 @@ class Stored(Generic[Row]):
         self.table = table
         self._source = source
         self._read: dict[int, pa.Table] = {}
+        self._known: dict[str, tuple[Array, Array]] = {}  # the indices that were read, by part
 
     @property
     def rows(self) -> int:
@@ -134,23 +152,33 @@ class Stored(Generic[Row]):
 
     def find(self, keys: Iterable[int]) -> dict[Place, Row]:
         """The rows that have one of these keys (and, once in 2 ** 64 times, one that has not)."""
-        return self.rows_at({place for places in self.where(keys).values() for place in places})
-
-    def where(self, keys: Iterable[int]) -> Mapping[int, Places]:
-        """The places of the rows that have a key, for each of these that any row has."""
         import numpy as np
 
         wanted = np.unique(np.fromiter(keys, dtype=np.uint64))
-        found: dict[int, Places] = defaultdict(Places)
+        return self.rows_at({*self.where(wanted).places()})
+
+    def where(self, wanted: Array) -> Found:
+        """The places of the rows that have a key, for each of these, which are in order."""
+        import numpy as np
+
+        none = np.zeros(0, dtype=np.intp)
+        found = [(none, none, none)]
         if wanted.size:
+            shift = np.uint64(64 - (_ROOM * wanted.size).bit_length())
+            taken = np.zeros(1 << 64 - int(shift), dtype=bool)
+            taken[wanted >> shift] = True
             for n, (known, numbers) in enumerate(self._indices):
-                first = np.searchsorted(known, wanted)
-                hits = np.flatnonzero(first < known.size)
-                hits = hits[known[first[hits]] == wanted[hits]]
-                last = np.searchsorted(known, wanted[hits], "right")
-                for at, start, stop in zip(hits, first[hits], last, strict=True):
-                    found[int(wanted[at])].add(n, numbers[start:stop])
-        return found
+                if known.size < _ROOM * wanted.size:
+                    near = np.flatnonzero(taken[known >> shift])
+                else:
+                    first = np.searchsorted(known, wanted)
+                    near = _ranges(first, np.searchsorted(known, wanted, "right"))
+                at = np.searchsorted(wanted, known[near])
+                at[at == wanted.size] = 0
+                hits = wanted[at] == known[near]
+                rows = numbers[near[hits]].astype(np.intp)
+                found.append((at[hits], np.full(rows.size, n), rows))
+        return Found(*map(np.concatenate, zip(*found, strict=True)))
 
     def rows_at(self, places: Collection[Place]) -> dict[Place, Row]:
         """The rows at some places."""
@@ -261,25 +289,29 @@ class Stored(Generic[Row]):
 
     # -------------------------------------------------------------- index
     @cached_property
-    def _indices(self) -> list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
+    def _indices(self) -> list[tuple[Array, Array]]:
         return [self._index(n) for n in range(len(self.parts))]
 
-    def _index(self, n: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    def _index(self, n: int) -> tuple[Array, Array]:
         """The keys of a part, sorted, and the row of each."""
         import numpy as np
 
+        part = self.parts[n]
+        if part.file in self._known:
+            return self._known[part.file]
         try:
-            data = self.index_path(self.parts[n]).read_bytes()
+            data = self.index_path(part).read_bytes()
         except OSError:
             data = b""
-        if not index_is_whole(data):
+        if index_is_whole(data):
+            count = (len(data) - _INDEX_HEAD) // _WIDTH
+            keys = np.frombuffer(data, dtype="<u8", count=count, offset=_INDEX_HEAD)
+            rows = np.frombuffer(data, dtype="<u4", count=count, offset=_INDEX_HEAD + 8 * count)
+        else:
             keys, rows = self._keyed(self._rows(n), 0)
-            self._write_index(self.parts[n], keys, rows)
-            return keys, rows
-        count = (len(data) - len(_INDEX_MARK) - 4) // _WIDTH
-        start = len(_INDEX_MARK) + 4
-        keys = np.frombuffer(data, dtype="<u8", count=count, offset=start)
-        return keys, np.frombuffer(data, dtype="<u4", count=count, offset=start + 8 * count)
+            self._write_index(part, keys, rows)
+        self._known[part.file] = keys, rows
+        return keys, rows
 
     def index_path(self, part: Part) -> Path:
         """Where the index of a part lies."""
@@ -293,35 +325,33 @@ class Stored(Generic[Row]):
         import numpy as np
 
         keys, rows = self._index(n)
-        stays = ~np.isin(rows, np.fromiter(changed, dtype=np.uint32, count=len(changed)))
-        again, places = self._keyed(list(changed.values()), 0)
         numbers = np.fromiter(changed, dtype=np.uint32, count=len(changed))
+        if changed:
+            stays = ~np.isin(rows, numbers)
+            keys, rows = keys[stays], rows[stays]
+        again, places = self._keyed(list(changed.values()), 0)
         more, after = self._keyed(added, start)
-        keys = np.concatenate([keys[stays], again, more])
-        rows = np.concatenate([rows[stays], numbers[places] if len(changed) else places, after])
-        order = np.argsort(keys, kind="stable")
-        self._write_index(part, keys[order], rows[order])
+        for fresh, its in ((again, numbers[places]), (more, after)):
+            at = np.searchsorted(keys, fresh)
+            keys, rows = np.insert(keys, at, fresh), np.insert(rows, at, its)
+        self._write_index(part, keys, rows)
 
-    def _keyed(
-        self, rows: Sequence[Row], start: int
-    ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    def _keyed(self, rows: Sequence[Row], start: int) -> tuple[Array, Array]:
+        """The keys of some rows, sorted, and the number of the row of each."""
         import numpy as np
 
-        pairs = sorted(
-            {(k, number) for number, row in enumerate(rows, start) for k in self.table.keys(row)}
-        )
-        keys = np.fromiter((k for k, _ in pairs), dtype=np.uint64, count=len(pairs))
-        return keys, np.fromiter((n for _, n in pairs), dtype=np.uint32, count=len(pairs))
+        keys, numbers = self.table.keys(rows)
+        order = np.argsort(keys)
+        return keys[order], (numbers[order] + start).astype(np.uint32)
 
-    def _write_index(
-        self, part: Part, keys: np.ndarray[Any, Any], rows: np.ndarray[Any, Any]
-    ) -> None:
+    def _write_index(self, part: Part, keys: Array, rows: Array) -> None:
         """Best effort: what is not there, or torn, is made anew."""
+        self._known[part.file] = keys, rows
         body = keys.astype("<u8").tobytes() + rows.astype("<u4").tobytes()
         path = self.index_path(part)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(_INDEX_MARK + zlib.crc32(body).to_bytes(4, "little") + body)
+            path.write_bytes(_INDEX_MARK + xxh3_64_digest(body) + body)
         except OSError:
             path.unlink(missing_ok=True)
 
@@ -336,13 +366,8 @@ class Stored(Generic[Row]):
 
 def index_is_whole(data: bytes) -> bool:
     """Whether the bytes of an index are those that were written."""
-    head = len(_INDEX_MARK)
-    body = data[head + 4 :]
-    return (
-        data.startswith(_INDEX_MARK)
-        and len(body) % _WIDTH == 0
-        and zlib.crc32(body) == int.from_bytes(data[head : head + 4], "little")
-    )
+    head, body = data[:_INDEX_HEAD], memoryview(data)[_INDEX_HEAD:]
+    return len(body) % _WIDTH == 0 and head == _INDEX_MARK + xxh3_64_digest(body)
 
 
 def read_part(path: Path, part: Part, table: Table[Any]) -> pa.Table:
@@ -415,6 +440,16 @@ def _upgraded(found: pa.Table, table: Table[Any]) -> pa.Table | None:
 def _damage(path: Path, reason: str) -> str:
     source = path.parent.name.partition("=")[2]
     return f"{path}: {reason}; `harvester check --repair {source}` rebuilds it from the archive"
+
+
+def _ranges(starts: Array, ends: Array) -> Array:
+    """All numbers from each start to its end."""
+    import numpy as np
+
+    counts = ends - starts
+    numbers: Array = np.repeat(starts - (np.cumsum(counts) - counts), counts)
+    numbers += np.arange(numbers.size)
+    return numbers
 
 
 def made(found: pa.Table, table: Table[Row], source: str) -> Iterator[Row]:

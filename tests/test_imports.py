@@ -58,10 +58,10 @@ ONLY_IN = {
     "aiohttp": "harvester.wire",
     "playwright": "harvester.renderer",
     "scrapy_playwright": "harvester.renderer",
-    "regex": "pipelines.similarity",
-    "xxhash": "pipelines.similarity harvester.spider harvester.reading",
+    "regex": "pipelines.words",
+    "xxhash": "pipelines.table harvester.spider harvester.reading",
 }
-PIPELINE_LEAVES = {"entry", "run", "text", "identity", "similarity", "version"}
+PIPELINE_LEAVES = {"entry", "run", "text", "identity", "words", "sketch", "similarity", "version"}
 
 
 def modules() -> list[tuple[str, set[str]]]:

@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 from datetime import timedelta
 from importlib.util import module_from_spec, spec_from_file_location
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -13,14 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_rows import DAWN, HOSTS, seen
 
-from pipelines import storybook, table
+from pipelines import sketch, storybook, table
 from pipelines.check import check_stories
 from pipelines.dataset import Change, Dataset
 from pipelines.entry import Record
 from pipelines.ledger import Course
 from pipelines.publish import publish
 from pipelines.run import Run, next_run_id
-from pipelines.similarity import alike, keys, text_of
+from pipelines.similarity import alike, could_be_alike, keys, text_of
 from pipelines.stories import STORIES, Member, settle
 from pipelines.upsert import retell
 
@@ -86,6 +87,37 @@ def test_scripts_without_spaces_and_combining_letters() -> None:
     )
     hindi = "बेलारूस में छात्र को विरोध प्रदर्शन पर पोस्ट के लिए तीन साल की सज़ा"
     assert alike(text_of(hindi, None), text_of(f"ताज़ा: {hindi}", None))
+
+
+LETTERS = st.one_of(
+    st.characters(exclude_categories=()),  # all of Unicode, halves of pairs too
+    st.sampled_from("ab1_ \0\n…\xa0½ﬁßİΣςй\u0301\u0308ऱड़คำ日本語ｱﾊﾟ한\u1112\u1161\U0002f800\ufdfa"),
+)
+FIELDS = (
+    st.none()
+    | st.text(LETTERS)
+    | st.sampled_from([TITLE, TEASER, OTHER[1], "я " * 1100, "x" * 20_000])
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(st.tuples(FIELDS, FIELDS), max_size=6), st.integers(1, 3))
+def test_texts_that_are_sketched_together_have_the_keys_that_each_has_alone(texts, at_once) -> None:
+    kept, sketch._AT_ONCE = sketch._AT_ONCE, at_once
+    try:
+        found = sketch.sketch(texts)
+    finally:
+        sketch._AT_ONCE = kept
+    ends = found.first.tolist()
+    for number, text in enumerate(texts):
+        own = found.keys[ends[number] : ends[number + 1]].tolist()
+        assert len(own) == len(set(own))
+        assert set(own) == keys(text_of(*text))
+        glance, words = found.glance(number), text_of(*text)
+        assert (glance.title.words, glance.teaser.words) == (len(words.title), len(words.teaser))
+    for (one, a), (other, b) in combinations(enumerate(texts), 2):
+        if alike(text_of(*a), text_of(*b)):
+            assert could_be_alike(found.glance(one), found.glance(other))
 
 
 def test_generated_near_duplicates_are_found_and_others_are_not() -> None:

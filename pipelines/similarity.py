@@ -12,12 +12,17 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rapidfuzz.distance import LCSseq
 
-from pipelines.sketch import LEAST_WORDS, Glance, sketch_words
+from pipelines.sketch import LEAST_WORDS, Sketches, sketch_words
 from pipelines.words import words_of
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
 
 VERSION: Final = 3  # of keys and rules: a book that was made by another is made anew
 _ENOUGH_WORDS: Final = 20
@@ -94,13 +99,19 @@ def keys(text: Text) -> frozenset[int]:
     return frozenset(sketch_words(text.title, text.teaser).keys.tolist())
 
 
-def could_be_alike(a: Glance, b: Glance) -> bool:
-    """Whether a glance leaves it open that two texts are ``alike``."""
-    return (
-        a.whole.common(b.whole) >= _least_common(min(a.whole.words, b.whole.words))
-        and a.title.common(b.title) >= _LEAST_OF_TITLE * min(a.title.words, b.title.words)
-        and a.teaser.common(b.teaser) >= _LEAST_OF_TEASER * min(a.teaser.words, b.teaser.words)
-    )
+def could_be_alike(sketches: Sketches, these: Array, those: Array) -> Array:
+    """Whether a glance leaves it open that texts are ``alike``, for pairs of them."""
+    import numpy as np
+
+    words = np.minimum(sketches.words[these], sketches.words[those]).T
+    least = [
+        _LEAST_OF_TITLE * words[0],
+        _LEAST_OF_TEASER * words[1],
+        _least_common(words[2], np.minimum),
+    ]
+    enough = sketches.common(these, those) >= np.stack(least, axis=1)
+    could: Array = np.all(enough, axis=1)
+    return could
 
 
 def alike(a: Text, b: Text) -> bool:
@@ -125,9 +136,9 @@ def alike(a: Text, b: Text) -> bool:
     return not any(_count_otherwise(*gap) for gap in _gaps(shorter, longer))
 
 
-def _least_common(words: int) -> float:
-    """How many words of a text another one has to have, to be alike to it."""
-    fullness = min(1.0, (words - LEAST_WORDS) / (_ENOUGH_WORDS - LEAST_WORDS))
+def _least_common(words: Any, lesser: Callable[[float, Any], Any] = min) -> Any:
+    """How many words of a text another one has to have, to be alike to it; or of many texts."""
+    fullness = lesser(1.0, (words - LEAST_WORDS) / (_ENOUGH_WORDS - LEAST_WORDS))
     return (_LEAST_SHARE[0] + fullness * (_LEAST_SHARE[1] - _LEAST_SHARE[0])) * words
 
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from pipelines.words import MOST_CHARACTERS, Words, gathered, split
 
@@ -44,34 +44,15 @@ _SPREAD: Final = 0x9E3779B97F4A7C15
 _STIR: Final = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)  # splitmix64's
 
 
-class Bag(NamedTuple):
-    """The words of a text as bits, how many they are, and how many more than bits."""
-
-    bits: int
-    words: int
-    spare: int
-
-    def common(self, other: Bag) -> int:
-        """No fewer than the words that stand in both texts in the same order."""
-        return (self.bits & other.bits).bit_count() + min(self.spare, other.spare)
-
-
-class Glance(NamedTuple):
-    """What tells that texts are not alike without comparing them."""
-
-    title: Bag
-    teaser: Bag
-    whole: Bag
-
-
 @dataclass(frozen=True, slots=True)
 class Sketches:
     """Those of some texts.  The keys of the first text are ``keys[:first[1]]``, and so on."""
 
     keys: Array
     first: Array
-    _words: Array  # how many there are in each title and each teaser
-    _bits: Array
+    words: Array  # how many there are in each title, in each teaser, and in both
+    _bits: Array  # one for all words with the same end of their digests
+    _spare: Array  # how many more words there are than bits
 
     def __len__(self) -> int:
         return len(self.first) - 1
@@ -83,24 +64,37 @@ class Sketches:
 
         return np.repeat(np.arange(len(self)), np.diff(self.first))
 
-    def glance(self, number: int) -> Glance:
-        """That of one text."""
-        title, teaser = (int.from_bytes(each, "little") for each in self._bits[number])
-        of_title, of_teaser = self._words[number].tolist()
-        return Glance(
-            _bag(title, of_title),
-            _bag(teaser, of_teaser),
-            _bag(title | teaser, of_title + of_teaser),
-        )
+    def keys_of(self, number: int) -> Array:
+        """Those of one text."""
+        first, last = self.first[number : number + 2].tolist()
+        keys: Array = self.keys[first:last]
+        return keys
 
+    def take(self, numbers: Array) -> Sketches:
+        """Those of some of the texts."""
+        import numpy as np
 
-def _bag(bits: int, words: int) -> Bag:
-    return Bag(bits, words, words - bits.bit_count())
+        counts = np.diff(self.first)[numbers]
+        places = ranges(self.first[:-1][numbers], counts)
+        first = np.concatenate([[0], np.cumsum(counts)])
+        rest = (each[numbers] for each in (self.words, self._bits, self._spare))
+        return Sketches(self.keys[places], first, *rest)
+
+    def common(self, these: Array, those: Array) -> Array:
+        """No fewer than the words that stand in both of two texts in the same order.
+
+        Of pairs of texts: in their titles, their teasers, and both together.
+        """
+        import numpy as np
+
+        found: Array = _ones(self._bits[these] & self._bits[those])
+        found += np.minimum(self._spare[these], self._spare[those])
+        return found
 
 
 def sketch(texts: Sequence[tuple[str | None, str | None]]) -> Sketches:
     """The sketches of texts, told as title and teaser."""
-    return _joined([_sketched(split(batch)) for batch in _batches(texts)])
+    return joined([_sketched(split(batch)) for batch in _batches(texts)])
 
 
 def sketch_words(title: Sequence[str], teaser: Sequence[str]) -> Sketches:
@@ -121,15 +115,17 @@ def _batches(texts: Sequence[tuple[str | None, str | None]]) -> Iterator[list[st
     yield batch
 
 
-def _joined(parts: Sequence[Sketches]) -> Sketches:
+def joined(parts: Sequence[Sketches]) -> Sketches:
+    """Those of some texts, and of those after them."""
     import numpy as np
 
     counts = [np.diff(part.first) for part in parts]
     return Sketches(
         np.concatenate([part.keys for part in parts]),
         np.concatenate([[0], np.cumsum(np.concatenate(counts))]),
-        np.concatenate([part._words for part in parts]),
+        np.concatenate([part.words for part in parts]),
         np.concatenate([part._bits for part in parts]),
+        np.concatenate([part._spare for part in parts]),
     )
 
 
@@ -155,11 +151,15 @@ def _sketched(words: Words) -> Sketches:
         keys += [whole, whole ^ np.uint64(1)]  # as good as two others
     every = _distinct(np.concatenate(keys))
     counts = np.bincount((every >> np.uint64(_SHORT)).astype(np.intp), minlength=len(start))
+    lengths = np.diff(words.first).reshape(-1, 2)
+    lengths = np.concatenate([lengths, lengths.sum(axis=1, keepdims=True)], axis=1)
+    bits = _bits(digests, words.first)
     return Sketches(
         (every & np.uint64((1 << _SHORT) - 1)) * np.uint64(_SPREAD),
         np.concatenate([[0], np.cumsum(counts)]),
-        np.diff(words.first).reshape(-1, 2),
-        _bits(digests, words.first).reshape(-1, 2, _BITS // 8),
+        lengths,
+        bits,
+        lengths - _ones(bits),
     )
 
 
@@ -242,9 +242,16 @@ def _each(runs: Array, first: Array, stop: Array) -> Array:
     import numpy as np
 
     counts = np.maximum(stop - first, 0)
-    before = np.cumsum(counts) - counts
-    places = np.arange(counts.sum()) + np.repeat(first - before, counts)
-    return _of(np.repeat(np.arange(counts.size), counts), runs[places])
+    return _of(np.repeat(np.arange(counts.size), counts), runs[ranges(first, counts)])
+
+
+def ranges(starts: Array, counts: Array) -> Array:
+    """So many numbers from each start on."""
+    import numpy as np
+
+    numbers: Array = np.repeat(starts - (np.cumsum(counts) - counts), counts)
+    numbers += np.arange(numbers.size)
+    return numbers
 
 
 def _lowest(owned: Array, most: int) -> Array:
@@ -268,10 +275,23 @@ def _distinct(values: Array) -> Array:
 
 
 def _bits(digests: Array, first: Array) -> Array:
-    """For each text a set of bits, one bit for all words with the same end of their digests."""
+    """The sets of bits of titles, teasers and both."""
     import numpy as np
 
     bits = np.zeros((first.size - 1, _BITS), dtype=bool)
     texts = np.repeat(np.arange(first.size - 1), np.diff(first))
     bits[texts, (digests & np.uint64(_BITS - 1)).astype(np.intp)] = True
-    return np.packbits(bits, axis=1, bitorder="little")
+    each = np.packbits(bits, axis=1).view(np.uint64).reshape(-1, 2, _BITS // 64)
+    return np.concatenate([each, each[:, :1] | each[:, 1:]], axis=1)
+
+
+def _ones(bits: Array) -> Array:
+    """How many bits are set in each set."""
+    import numpy as np
+
+    # Eight sums of a byte each side by side, then their sum.
+    counts = np.ascontiguousarray(np.bitwise_count(bits)).view(np.uint64)[..., 0]
+    low = np.uint64(0x00FF00FF00FF00FF)
+    counts = (counts & low) + (counts >> np.uint64(8) & low)
+    ones: Array = (counts * np.uint64(0x0001000100010001) >> np.uint64(48)).astype(np.intp)
+    return ones

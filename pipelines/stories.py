@@ -2,7 +2,7 @@
 
 The story of an entry is the first entry that it is alike to and that begins a story itself; if there
 is none, it begins one.  First is who was seen first.  Only those are held against it that share
-``LEAST_SHARED`` keys with it, not counting keys that more than ``_COMMON`` stories before it have.
+``LEAST_SHARED`` keys with it, not counting keys that more than ``COMMON`` stories before it have.
 
 So the stories are a function of the entries alone (of when each was first seen, and what it said
 then), not of the order in which runs brought them: what is looked up for a run's own entries is what
@@ -12,19 +12,16 @@ only these are looked at again.
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Any, Final
 
 from pipelines import similarity
 from pipelines.entry import Column, Record, Version
 from pipelines.similarity import Text
-from pipelines.sketch import LEAST_SHARED, Glance, Sketches, sketch
+from pipelines.sketch import LEAST_SHARED, Sketches, joined, ranges, sketch
+from pipelines.sweep import COMMON, sweep
 from pipelines.table import Place, Stored, Table, key, of_each
 
 if TYPE_CHECKING:
@@ -32,7 +29,7 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-_COMMON: Final = 64  # stories that share a key; then it says nothing
+_PART: Final = 32  # the bit from which on the number of a place tells the part
 _FOLLOWS: Final = 0x9E3779B97F4A7C15  # tells the keys of entries that begin no story
 
 
@@ -136,198 +133,277 @@ class Settled:
     changed: Mapping[Place, Member]
     new: Sequence[Member]
 
-    def shown(self, source: str) -> Settled:
-        """The same, with rows of a source that tell these stories."""
 
-        def said(member: Member) -> Member:
-            return replace(member, shown=member.story_id) if member.of == source else member
-
-        return Settled(
-            {name: said(member) for name, member in self.members.items()},
-            {place: said(member) for place, member in self.changed.items()},
-            [said(member) for member in self.new],
-        )
-
-
-def settle(told: Iterable[Member], stored: Stored[Member]) -> Settled:
+def settle(
+    told: Iterable[Member], stored: Stored[Member], *, telling: str | None = None
+) -> Settled:
     """Find the stories of entries that are new, or not as they are stored; ``stored`` are all others.
 
-    What these have as their story is not asked.  The stories of others may change with them.
+    What these have as their story is not asked.  The stories of others may change with them.  The rows
+    of the source that is ``telling`` will show what comes of it.
     """
-    return _Book(stored).settle(told)
+    book = _Book(told, stored)
+    book.settle()
+    return book.settled(telling)
 
 
 class _Book:
-    """The members at hand, and behind them those that are stored.
+    """The members at hand, by their numbers, and behind them those that are stored.
 
-    Entries are settled one after the other, the first one first.  Whose turn is still to come begins
-    no story; all before are final.  ``_before`` is how a stored one was, ``_now`` how each is, and
-    ``_settled`` how it was when its turn came last, which is what the ones after it have seen of it.
+    Entries whose story is asked for are settled in one sweep, the first one first, while all others
+    stay as they are.  Who comes after one that now begins a story, or begins none any more, and shares
+    keys with it is asked for next, until nobody is.
     """
 
-    def __init__(self, stored: Stored[Member]) -> None:
+    def __init__(self, told: Iterable[Member], stored: Stored[Member]) -> None:
         self._stored = stored
         self._last = max((part.newest for part in stored.parts if part.newest), default=None)
-        self._now: dict[str, Member] = {}
-        self._before: dict[str, Member] = {}
-        self._loaded: dict[Place, str] = {}
-        self._settled: dict[str, Member] = {}
-        self._keys: dict[str, frozenset[int]] = {}
-        self._fresh: dict[str, frozenset[int]] = {}  # of those that come next
-        self._glances: dict[str, Glance] = {}
-        # Who at hand begins a story, by key, the first one first.
-        self._begun: dict[int, list[Order]] = {}
-        self._places: dict[int, list[Place]] = {}  # where in the table a key is
-        self._at_hand: Counter[int] = Counter()  # how many of these places are loaded
-        self._whole: set[int] = set()  # keys of which all are
+        fresh = {member.entry_id: member for member in told}
+        found = stored.find(key("id", name) for name in fresh)
+        old = {m.entry_id: (place, m) for place, m in found.items() if m.entry_id in fresh}
+        self._told = len(fresh)
+        self._members = list(fresh.values())
+        self._before: list[Member | None] = [None] * self._told  # as they are stored
+        self._loaded: dict[int, int] = {}  # which of them lies where
+        for number, name in enumerate(fresh):
+            if name in old:
+                place, self._before[number] = old[name]
+                self._loaded[place.part << _PART | place.row] = number
+        self._stories = [before.story_id if before else "" for before in self._before]
+        # All that others see of each, as they saw it last.
+        self._seen = [_says(before, before.begins) if before else None for before in self._before]
+        self._sketches = sketch(())
+        self._old_keys: dict[int, Array] = {}  # of those whose words were others
 
-    def settle(self, told: Iterable[Member]) -> Settled:
-        fresh = {member.entry_id: replace(member, story_id="") for member in told}
-        self._load_all({key("id", name) for name in fresh})
-        self._sketch(fresh.values())
-        queued = set()
-        for name, member in fresh.items():
-            old = self._before.get(name)
-            if old is not None and replace(old, shown=member.shown, story_id="") == member:
-                self._now[name] = replace(old, shown=member.shown)
-            else:
-                self._put(member)  # it begins nothing until its turn
-                queued.add(name)
-        for name in list(queued):  # those that it leaves behind may come before it now
-            self._settled[name], old = self._now[name], self._before.get(name)
-            queued.update(m.entry_id for m in self._concerned(old, self._now[name]))
-        self._find(each for name in queued for each in self._keys[name])
-        waiting = [self._now[name].order for name in queued]
-        heapify(waiting)
-        while waiting:
-            *_, name = heappop(waiting)
-            queued.remove(name)
-            for other in self._settle_one(self._now[name]):
-                if other.entry_id not in queued:
-                    queued.add(other.entry_id)
-                    heappush(waiting, other.order)
-        stale = {place: name for place, name in self._loaded.items() if self._is_changed(name)}
+    def settle(self) -> None:
+        """Find the stories of all that are not stored as they are told."""
+        asked = [
+            number
+            for number, seen in enumerate(self._seen)
+            if seen is None or seen[:-1] != _says(self._members[number], True)[:-1]
+        ]
+        if not asked:
+            return
+        self._sketches = _sketched(self._members)
+        others = {n: m for n in asked if (m := self._before[n]) and _words(m) != self._words(n)}
+        sketches = _sketched(others.values())
+        self._old_keys = {n: sketches.keys_of(at) for at, n in enumerate(others)}
+        alone = True  # nobody was asked before
+        while asked:
+            asked.sort(key=self._order)
+            self._sweep(asked)
+            asked = self._concerned(asked, alone)
+            alone = False
+
+    def settled(self, telling: str | None) -> Settled:
+        """What came of it."""
+        now = [
+            replace(m, story_id=story, shown=story if m.of == telling else m.shown)
+            for m, story in zip(self._members, self._stories, strict=True)
+        ]
+        changed = [
+            n for n, m in enumerate(now) if self._before[n] is not None and m != self._before[n]
+        ]
+        places = {
+            n: Place(each >> _PART, each & (1 << _PART) - 1) for each, n in self._loaded.items()
+        }
         return Settled(
-            {name: m for name, m in self._now.items() if name in fresh or self._is_changed(name)},
-            {place: self._now[name] for place, name in stale.items()},
-            sorted((self._now[n] for n in fresh.keys() - self._before.keys()), key=_order),
+            {now[n].entry_id: now[n] for n in [*range(self._told), *changed]},
+            {places[n]: now[n] for n in changed},
+            sorted((now[n] for n in range(self._told) if self._before[n] is None), key=_order),
         )
 
-    def _is_changed(self, name: str) -> bool:
-        return self._before.get(name) != self._now[name]
+    # -------------------------------------------------------------- stories
+    def _sweep(self, asked: Sequence[int]) -> None:
+        """Settle some, who are told in their order."""
+        import numpy as np
 
-    def _settle_one(self, member: Member) -> list[Member]:
-        """Find the story of one entry; the stored ones, later than it, whose story may be another now."""
-        story = next((m.story_id for m in self._rivals(member) if self._alike(m, member)), None)
-        now = replace(member, story_id=story or member.entry_id)
-        old = self._settled.get(member.entry_id)
-        self._put(now)
-        self._settled[member.entry_id] = now
-        return self._concerned(old, now)
+        elsewhere = self._gather(asked)
+        is_asked = np.zeros(len(self._members), dtype=bool)
+        is_asked[asked] = True
+        others = np.flatnonzero(
+            ~is_asked & np.array([*map(self._begins, range(len(self._members)))])
+        )
+        here = sorted([*asked, *self._near(others, asked)], key=self._order)
+        texts: dict[int, Text] = {}
 
-    def _rivals(self, member: Member) -> list[Member]:
-        """Those that begin a story before this entry, and share some of its keys; the first one first."""
-        keys = self._keys[member.entry_id]
-        self._find(keys)
-        if not self._is_last(member):  # then only a look at them tells which are before it
-            self._load_all(keys)
-        shared: Counter[str | Place] = Counter()
-        for each in keys:
-            places = self._places[each]
-            begun = self._begun.get(each, [])
-            before = bisect_left(begun, member.order)
-            if before + len(places) - self._at_hand[each] <= _COMMON:
-                shared.update(name for *_, name in begun[:before])
-                if self._at_hand[each] < len(places):
-                    shared.update(place for place in places if place not in self._loaded)
-        worth = [found for found, count in shared.items() if count >= LEAST_SHARED]
-        self._load([found for found in worth if isinstance(found, Place)])
-        names = [self._loaded[found] if isinstance(found, Place) else found for found in worth]
-        return sorted((self._now[name] for name in names), key=_order)
+        def text(number: int) -> Text:
+            if number not in texts:
+                texts[number] = similarity.text_of(*self._words(here[number]))
+            return texts[number]
 
-    def _alike(self, a: Member, b: Member) -> bool:
-        glances = self._glances[a.entry_id], self._glances[b.entry_id]
-        return similarity.could_be_alike(*glances) and similarity.alike(_text(a), _text(b))
+        numbers = np.array(here)
+        found = sweep(
+            self._sketches.take(numbers),
+            is_asked[numbers],
+            elsewhere,
+            lambda one, other: similarity.alike(text(one), text(other)),
+        )
+        for number, first in zip(here, found, strict=True):
+            self._stories[number] = self._members[number if first is None else here[first]].entry_id
 
-    def _concerned(self, old: Member | None, now: Member) -> list[Member]:
-        """The stored entries after this one that see it begin a story, or begin none any more."""
-        said = [m for m in (old, now) if m is not None and m.begins]
-        if not said or (old and _says(old) == _says(now)) or all(map(self._is_last, said)):
+    def _gather(self, asked: Sequence[int]) -> tuple[Array, Array]:
+        """Have at hand who is stored and could be the story of these; the others, by their keys.
+
+        Those share ``LEAST_SHARED`` keys with one of them.  Where a key may have become common, only a
+        look at all that have it tells how many come before an entry, unless all do.
+        """
+        import numpy as np
+
+        sketches = self._sketches.take(np.array(asked))
+        keys, inverse = np.unique(sketches.keys, return_inverse=True)
+        found = self._stored.where(keys)
+        counts = np.bincount(found.keys, minlength=keys.size)
+        late = np.array([not self._is_last(self._members[n]) for n in asked])
+        whole = np.zeros(keys.size, dtype=bool)
+        if late.any():
+            at_hand = self._sketches.keys[np.isin(self._sketches.keys, keys)]
+            most = counts + np.bincount(np.searchsorted(keys, at_hand), minlength=keys.size)
+            whole[inverse[late[sketches.owners]]] = True
+            whole &= most > COMMON
+        places = found.parts << _PART | found.rows
+        _, near = _sharing(sketches.owners, inverse, found.keys, places, counts <= COMMON)
+        self._load(np.concatenate([near, places[whole[found.keys]]]))
+        here = np.isin(places, np.fromiter(self._loaded, dtype=np.intp))
+        return keys, counts - np.bincount(found.keys[here], minlength=keys.size)
+
+    def _near(self, others: Array, asked: Sequence[int]) -> list[int]:
+        """Those of others at hand that have a key of those who are asked for."""
+        import numpy as np
+
+        if not others.size:
             return []
-        keys = set(_sketched(said).keys.tolist())
-        keys |= {each ^ _FOLLOWS for each in keys} | {key("story", now.entry_id)}
-        self._load_all(keys)
-        names = {self._loaded[place] for each in keys for place in self._places[each]}
-        first = min(m.order for m in said)
-        return [self._now[name] for name in names - {now.entry_id} if self._now[name].order > first]
+        sketches = self._sketches.take(others)
+        shared = np.isin(sketches.keys, self._sketches.take(np.array(asked)).keys)
+        found: list[int] = others[np.unique(sketches.owners[shared])].tolist()
+        return found
+
+    # -------------------------------------------------------------- who is asked for next
+    def _concerned(self, asked: Sequence[int], alone: bool) -> list[int]:
+        """Those after some that were settled, who see them begin a story, or begin none any more."""
+        first: dict[int, Order] = {}
+        for number in asked:
+            says, seen = _says(self._members[number], self._begins(number)), self._seen[number]
+            self._seen[number] = says
+            if says != seen and (begun := [each[0] for each in (seen, says) if each and each[-1]]):
+                first[number] = min(begun)
+        if not first or (
+            alone and all(self._last is None or order[0] > self._last for order in first.values())
+        ):
+            return []
+        return [*self._after(first) - set(asked)]
+
+    def _after(self, first: Mapping[int, Order]) -> set[int]:
+        """Those who share keys with some, and come after a moment that is told for each of these."""
+        import numpy as np
+
+        sketches = self._sketches.take(np.array([*first]))
+        moments = [*first.values()]
+        owners, every = [sketches.owners], [sketches.keys]
+        for at, number in enumerate(first):
+            if number in self._old_keys:
+                every.append(self._old_keys[number])
+                owners.append(np.full(every[-1].size, at))
+        owner = np.concatenate(owners)
+        keys, inverse = np.unique(np.concatenate(every), return_inverse=True)
+        # A key that too many have may say something to some again, or to some no more.
+        begun, follow = (
+            self._stored.where(keys),
+            self._stored.where(np.sort(keys ^ np.uint64(_FOLLOWS))),
+        )
+        which = np.concatenate([begun.keys, np.argsort(keys ^ np.uint64(_FOLLOWS))[follow.keys]])
+        places = np.concatenate([each.parts << _PART | each.rows for each in (begun, follow)])
+        counts = np.bincount(begun.keys, minlength=keys.size)
+        held = np.isin(self._sketches.keys, keys)
+        counts += np.bincount(np.searchsorted(keys, self._sketches.keys[held]), minlength=keys.size)
+        common = counts > COMMON
+        _, near = _sharing(owner, inverse, which, places, ~common)
+        self._load(np.concatenate([near, places[common[which]]]))
+        held = np.isin(self._sketches.keys, keys)
+        which, who = np.searchsorted(keys, self._sketches.keys[held]), self._sketches.owners[held]
+        one, other = _sharing(owner, inverse, which, who, ~common)
+        found = {
+            number
+            for at, number in zip(one.tolist(), other.tolist(), strict=True)
+            if self._order(number) > moments[at]
+        }
+        for key_number in np.flatnonzero(common).tolist():
+            moment = min(moments[at] for at in owner[inverse == key_number].tolist())
+            having = who[which == key_number].tolist()
+            before = sum(self._begins(n) and self._order(n) < moment for n in having)
+            if before <= COMMON:
+                found.update(n for n in having if self._order(n) > moment)
+        return found
+
+    # -------------------------------------------------------------- who is at hand
+    def _load(self, places: Array) -> None:
+        """Have some stored entries at hand."""
+        import numpy as np
+
+        fresh = np.setdiff1d(places, np.fromiter(self._loaded, dtype=np.intp)).tolist()
+        if not fresh:
+            return
+        found = self._stored.rows_at(
+            [Place(each >> _PART, each & (1 << _PART) - 1) for each in fresh]
+        )
+        for place, member in found.items():
+            self._loaded[place.part << _PART | place.row] = len(self._members)
+            self._members.append(member)
+            self._before.append(member)
+            self._stories.append(member.story_id)
+            self._seen.append(_says(member, member.begins))
+        self._sketches = joined([self._sketches, _sketched(found.values())])
+
+    def _words(self, number: int) -> tuple[str | None, str | None]:
+        return _words(self._members[number])
+
+    def _order(self, number: int) -> Order:
+        return self._members[number].order
+
+    def _begins(self, number: int) -> bool:
+        """Whether one begins a story, as far as is known; whose story is asked for begins none."""
+        return self._stories[number] == self._members[number].entry_id
 
     def _is_last(self, member: Member) -> bool:
         """Whether no stored entry comes after this one."""
         return self._last is None or self._last < member.first_seen
 
-    # -------------------------------------------------------------- who is where
-    def _find(self, keys: Iterable[int]) -> None:
-        """Find out where in the table these keys are."""
-        import numpy as np
 
-        if unknown := {each for each in keys if each not in self._places}:
-            wanted = np.unique(np.fromiter(unknown, dtype=np.uint64))
-            found = self._stored.where(wanted)
-            self._places.update((each, []) for each in unknown)
-            for each, place in zip(wanted[found.keys].tolist(), found.places(), strict=True):
-                self._places[each].append(place)
+def _sharing(
+    owners: Array, of_owners: Array, keys: Array, holders: Array, usable: Array
+) -> tuple[Array, Array]:
+    """Pairs of owners and holders of keys with ``LEAST_SHARED`` usable keys in common.
 
-    def _load_all(self, keys: AbstractSet[int]) -> None:
-        """Have all stored entries with these keys at hand."""
-        self._find(keys)
-        self._load({place for each in keys - self._whole for place in self._places[each]})
-        self._whole |= keys
+    ``of_owners`` are the keys of the owners, ``keys`` those of the holders, each by its number.
+    """
+    import numpy as np
 
-    def _load(self, places: Iterable[Place]) -> None:
-        """Have these stored entries at hand."""
-        found = self._stored.rows_at(set(places) - self._loaded.keys())
-        self._sketch(found.values())
-        for place, member in found.items():
-            self._loaded[place] = member.entry_id
-            self._before[member.entry_id] = self._settled[member.entry_id] = member
-            self._put(member)
-            if member.begins:
-                self._at_hand.update(self._keys[member.entry_id])
+    keep = usable[keys]
+    keys, holders = keys[keep], holders[keep]
+    names, holders = np.unique(holders, return_inverse=True)
+    order = np.argsort(of_owners, kind="stable")
+    first = np.searchsorted(of_owners[order], np.arange(usable.size + 1))
+    counts = np.diff(first)[keys]
+    pairs = owners[order][ranges(first[keys], counts)] << _PART | np.repeat(holders, counts)
+    pairs.sort()
+    pairs = np.unique(
+        pairs[LEAST_SHARED - 1 :][pairs[LEAST_SHARED - 1 :] == pairs[: 1 - LEAST_SHARED]]
+    )
+    return pairs >> _PART, names[pairs & (1 << _PART) - 1]
 
-    def _sketch(self, members: Collection[Member]) -> None:
-        """Have their keys at hand, and what a glance tells."""
-        sketches = _sketched(members)
-        first = sketches.first.tolist()
-        for number, member in enumerate(members):
-            keys = sketches.keys[first[number] : first[number + 1]]
-            self._fresh[member.entry_id] = frozenset(keys.tolist())
-            self._glances[member.entry_id] = sketches.glance(number)
 
-    def _put(self, member: Member) -> None:
-        name, old = member.entry_id, self._now.get(member.entry_id)
-        if old is not None and old.begins:
-            for each in self._keys[name]:
-                begun = self._begun[each]
-                del begun[bisect_left(begun, old.order)]
-        self._now[name] = member
-        self._keys[name] = self._fresh.pop(name) if name in self._fresh else self._keys[name]
-        if member.begins:
-            for each in self._keys[name]:
-                insort(self._begun.setdefault(each, []), member.order)
+def _says(member: Member, begins: bool) -> tuple[Order, str | None, str | None, bool]:
+    """All that others see of an entry."""
+    return (member.order, member.title, member.teaser, begins)
+
+
+def _words(member: Member) -> tuple[str | None, str | None]:
+    return member.title, member.teaser
 
 
 def _order(member: Member) -> Order:
     return member.order
 
 
-def _says(member: Member) -> tuple[object, ...]:
-    """All that others see of an entry."""
-    return (member.order, member.title, member.teaser, member.begins)
-
-
-def _text(member: Member) -> Text:
-    return similarity.text_of(member.title, member.teaser)
-
-
 def _sketched(members: Iterable[Member]) -> Sketches:
-    return sketch([(member.title, member.teaser) for member in members])
+    return sketch([_words(member) for member in members])

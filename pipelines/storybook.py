@@ -102,9 +102,7 @@ class Storybook:
         for piece in self._pieces(source, entries, whole):
             if self._pending is not None:
                 self._save(self._pending, source, _HALF)
-            # What their rows tell now is about to change.
-            settled = settle((replace(member, shown="") for member in piece), self._stored)
-            self._pending = settled.shown(source)
+            self._pending = settled = settle(piece, self._stored, telling=source)
             for name, member in settled.members.items():
                 if member.of == source:
                     stories[name] = member.story_id

@@ -265,6 +265,26 @@ def _lowest(owned: Array, most: int) -> Array:
     return ordered[ranks < most]
 
 
+def numbered(keys: Array) -> tuple[Array, Array, Array]:
+    """The keys that there are, in order; the number of each key among them; and how often each is there.
+
+    Sorting numbers is quicker than sorting places, so most of a key and its place are sorted as one.
+    """
+    import numpy as np
+
+    low = np.uint64((1 << keys.size.bit_length()) - 1)
+    order = (np.sort(keys & ~low | np.arange(keys.size, dtype=np.uint64)) & low).astype(np.intp)
+    ordered = keys[order]
+    if (ordered[1:] < ordered[:-1]).any():  # two keys that begin in the same way
+        order = np.argsort(keys)
+        ordered = keys[order]
+    first = np.ones(keys.size, dtype=bool)
+    np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
+    numbers = np.empty(keys.size, dtype=np.intp)
+    numbers[order] = np.cumsum(first) - 1
+    return ordered[first], numbers, np.diff(np.append(np.flatnonzero(first), keys.size))
+
+
 def _distinct(values: Array) -> Array:
     import numpy as np
 

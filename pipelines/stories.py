@@ -13,14 +13,14 @@ only these are looked at again.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from pipelines import similarity
 from pipelines.entry import Column, Record, Version
 from pipelines.similarity import Text
-from pipelines.sketch import LEAST_SHARED, Sketches, joined, ranges, sketch
+from pipelines.sketch import LEAST_SHARED, Sketches, joined, numbered, ranges, sketch
 from pipelines.sweep import COMMON, sweep
 from pipelines.table import Place, Stored, Table, key, of_each
 
@@ -163,6 +163,7 @@ class _Book:
         old = {m.entry_id: (place, m) for place, m in found.items() if m.entry_id in fresh}
         self._told = len(fresh)
         self._members = list(fresh.values())
+        self._orders = [member.order for member in self._members]
         self._before: list[Member | None] = [None] * self._told  # as they are stored
         self._loaded: dict[int, int] = {}  # which of them lies where
         for number, name in enumerate(fresh):
@@ -190,7 +191,7 @@ class _Book:
         self._old_keys = {n: sketches.keys_of(at) for at, n in enumerate(others)}
         alone = True  # nobody was asked before
         while asked:
-            asked.sort(key=self._order)
+            asked.sort(key=self._orders.__getitem__)
             self._sweep(asked)
             asked = self._concerned(asked, alone)
             alone = False
@@ -198,7 +199,15 @@ class _Book:
     def settled(self, telling: str | None) -> Settled:
         """What came of it."""
         now = [
-            replace(m, story_id=story, shown=story if m.of == telling else m.shown)
+            Member(
+                entry_id=m.entry_id,
+                of=m.of,
+                first_seen=m.first_seen,
+                title=m.title,
+                teaser=m.teaser,
+                story_id=story,
+                shown=story if m.of == telling else m.shown,
+            )
             for m, story in zip(self._members, self._stories, strict=True)
         ]
         changed = [
@@ -210,7 +219,11 @@ class _Book:
         return Settled(
             {now[n].entry_id: now[n] for n in [*range(self._told), *changed]},
             {places[n]: now[n] for n in changed},
-            sorted((now[n] for n in range(self._told) if self._before[n] is None), key=_order),
+            [
+                now[n]
+                for n in sorted(range(self._told), key=self._orders.__getitem__)
+                if self._before[n] is None
+            ],
         )
 
     # -------------------------------------------------------------- stories
@@ -221,10 +234,8 @@ class _Book:
         elsewhere = self._gather(asked)
         is_asked = np.zeros(len(self._members), dtype=bool)
         is_asked[asked] = True
-        others = np.flatnonzero(
-            ~is_asked & np.array([*map(self._begins, range(len(self._members)))])
-        )
-        here = sorted([*asked, *self._near(others, asked)], key=self._order)
+        others = np.array([n for n in np.flatnonzero(~is_asked).tolist() if self._begins(n)])
+        here = sorted([*asked, *self._near(others, asked)], key=self._orders.__getitem__)
         texts: dict[int, Text] = {}
 
         def text(number: int) -> Text:
@@ -251,7 +262,9 @@ class _Book:
         import numpy as np
 
         sketches = self._sketches.take(np.array(asked))
-        keys, inverse = np.unique(sketches.keys, return_inverse=True)
+        if not self._stored.parts:
+            return sketches.keys[:0], sketches.first[:0]
+        keys, inverse, _ = numbered(sketches.keys)
         found = self._stored.where(keys)
         counts = np.bincount(found.keys, minlength=keys.size)
         late = np.array([not self._is_last(self._members[n]) for n in asked])
@@ -281,15 +294,15 @@ class _Book:
     # -------------------------------------------------------------- who is asked for next
     def _concerned(self, asked: Sequence[int], alone: bool) -> list[int]:
         """Those after some that were settled, who see them begin a story, or begin none any more."""
+        if alone and all(self._is_last(self._members[n]) and not self._before[n] for n in asked):
+            return []
         first: dict[int, Order] = {}
         for number in asked:
             says, seen = _says(self._members[number], self._begins(number)), self._seen[number]
             self._seen[number] = says
             if says != seen and (begun := [each[0] for each in (seen, says) if each and each[-1]]):
                 first[number] = min(begun)
-        if not first or (
-            alone and all(self._last is None or order[0] > self._last for order in first.values())
-        ):
+        if not first:
             return []
         return [*self._after(first) - set(asked)]
 
@@ -325,14 +338,14 @@ class _Book:
         found = {
             number
             for at, number in zip(one.tolist(), other.tolist(), strict=True)
-            if self._order(number) > moments[at]
+            if self._orders[number] > moments[at]
         }
         for key_number in np.flatnonzero(common).tolist():
             moment = min(moments[at] for at in owner[inverse == key_number].tolist())
             having = who[which == key_number].tolist()
-            before = sum(self._begins(n) and self._order(n) < moment for n in having)
+            before = sum(self._begins(n) and self._orders[n] < moment for n in having)
             if before <= COMMON:
-                found.update(n for n in having if self._order(n) > moment)
+                found.update(n for n in having if self._orders[n] > moment)
         return found
 
     # -------------------------------------------------------------- who is at hand
@@ -349,6 +362,7 @@ class _Book:
         for place, member in found.items():
             self._loaded[place.part << _PART | place.row] = len(self._members)
             self._members.append(member)
+            self._orders.append(member.order)
             self._before.append(member)
             self._stories.append(member.story_id)
             self._seen.append(_says(member, member.begins))
@@ -356,9 +370,6 @@ class _Book:
 
     def _words(self, number: int) -> tuple[str | None, str | None]:
         return _words(self._members[number])
-
-    def _order(self, number: int) -> Order:
-        return self._members[number].order
 
     def _begins(self, number: int) -> bool:
         """Whether one begins a story, as far as is known; whose story is asked for begins none."""
@@ -399,10 +410,6 @@ def _says(member: Member, begins: bool) -> tuple[Order, str | None, str | None, 
 
 def _words(member: Member) -> tuple[str | None, str | None]:
     return member.title, member.teaser
-
-
-def _order(member: Member) -> Order:
-    return member.order
 
 
 def _sketched(members: Iterable[Member]) -> Sketches:

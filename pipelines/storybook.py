@@ -39,6 +39,7 @@ class Storybook:
         # Sources with rows that tell another story than they should.
         self.awaiting: set[str] = set()
         self._dataset = dataset
+        self._stored = Stored(self.own.root, STORIES, ALL, ())
         self._pending: Settled | None = None
 
     @contextmanager
@@ -92,8 +93,10 @@ class Storybook:
 
     # -------------------------------------------------------------- inside
     def _open(self) -> Stored[Member]:
-        self._stored = self.own.stored(STORIES, ALL)
-        return self._stored
+        stored = self.own.stored(STORIES, ALL)
+        stored.remember(self._stored)
+        self._stored = stored
+        return stored
 
     def _told(self, source: str, entries: Iterable[Member], whole: bool) -> dict[str, str]:
         if not whole and self._mark(source) != self._digest(source):

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from pipelines.similarity import could_be_alike
-from pipelines.sketch import LEAST_SHARED, Sketches, ranges
+from pipelines.sketch import LEAST_SHARED, Sketches, numbered, ranges
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,7 +55,7 @@ class _Sweep:
         self._sketches, self._asked, self._alike = sketches, asked, alike
         self._begins = np.ones(len(sketches), dtype=bool)
         self._stories: list[int | None] = [None] * len(sketches)
-        values, keys, sizes = np.unique(sketches.keys, return_inverse=True, return_counts=True)
+        values, keys, sizes = numbered(sketches.keys)
         shared = sizes[keys] > 1
         self._keys, self._owners = keys[shared], sketches.owners[shared]
         self._first = np.searchsorted(self._owners, np.arange(len(sketches) + 1))
@@ -78,8 +78,8 @@ class _Sweep:
         here = slice(self._first[low], self._first[high])
         keys, owners = self._keys[here], self._owners[here]
         says = self._counts[keys] <= COMMON
-        order = np.argsort(keys[says], kind="stable")
-        keys, owners = keys[says][order], owners[says][order]
+        ordered = np.sort(_pairs(keys[says], owners[says]))
+        keys, owners = _apart(ordered)
         ranks = _ranks(keys)
         rivals = self._rivals(keys, owners, ranks)
         if rivals.size:

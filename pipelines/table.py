@@ -137,6 +137,10 @@ class Stored(Generic[Row]):
         self._read: dict[int, pa.Table] = {}
         self._known: dict[str, tuple[Array, Array]] = {}  # the indices that were read, by part
 
+    def remember(self, other: Stored[Row]) -> None:
+        """Take over the indices that the same table had before a commit, of parts that stayed."""
+        self._known |= {p.file: other._known[p.file] for p in self.parts if p.file in other._known}
+
     @property
     def rows(self) -> int:
         """How many there are."""

@@ -11,17 +11,19 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from pipelines.dataset import Change, Dataset
+from pipelines.known import ENTRIES, REVISIONS
 from pipelines.revisions import first_versions
 from pipelines.sealed import seal, unseal
 from pipelines.stories import STORIES, Member, Settled, member_of, settle
-from pipelines.table import Damaged, DatasetError, Stored, key
+from pipelines.table import Damaged, DatasetError, Place, Stored, key
 
 FOLDER: Final = ".stories"
 _WHOLE: Final = "told/WHOLE"  # there once the book has been made from all tables
@@ -132,22 +134,56 @@ class Storybook:
     def _take_in(self, source: str) -> None:
         """Read all that a source has."""
         digest = self._digest(source)
-        first = first_versions(self._dataset.versions(source))
-        rows = self._dataset.records(source)
-        told = [member_of(row, first.get(row.entry_id, row)) for row in rows]
-        for piece in self._pieces(source, told, whole=True):
-            self._save(settle(piece, self._stored), source, _HALF)
+        names, order = self._order(source)
+        for gone in filter(None, self._gone(source, names)):
+            self._save(settle(gone, self._stored), source, _HALF)
+        for start in range(0, len(order), _AT_ONCE):
+            members = self._members(source, order[start : start + _AT_ONCE])
+            self._save(settle(members, self._stored), source, _HALF)
         self._save(None, source, digest)
+
+    def _order(self, source: str) -> tuple[set[str], list[Place]]:
+        """The names of a source's entries, and where each lies, the first one first."""
+        stored = self._dataset.stored(ENTRIES, source)
+        found: list[tuple[Any, Any, Place]] = []
+        for number, part in enumerate(stored.parts):  # one after the other: none is kept in memory
+            [rows] = Stored(self._dataset.root, ENTRIES, source, (part,)).parts_read()
+            seen, names = (rows[name].to_pylist() for name in ("first_seen", "entry_id"))
+            places = (Place(number, row) for row in range(len(names)))
+            found += zip(seen, names, places, strict=True)
+        found.sort()
+        return {name for _, name, _ in found}, [place for _, _, place in found]
+
+    def _members(self, source: str, places: list[Place]) -> list[Member]:
+        """The entries at some places, as the stories know them."""
+        rows = self._dataset.stored(ENTRIES, source).rows_at(places).values()
+        names = {row.entry_id for row in rows}
+        versions = self._dataset.stored(REVISIONS, source).find(key("id", name) for name in names)
+        first = first_versions(v for v in versions.values() if v.entry_id in names)
+        return [member_of(row, first.get(row.entry_id, row)) for row in rows]
+
+    def _gone(self, source: str, names: AbstractSet[str]) -> Iterator[list[Member]]:
+        """Those that the book has of a source and that are not among these, as they are to be."""
+        places = self._stored.places_of([key("of", source)])
+        for start in range(0, len(places), _AT_ONCE):
+            some = self.own.stored(STORIES, ALL).rows_at(places[start : start + _AT_ONCE])
+            yield [
+                replace(member, title=None, teaser=None, shown=member.entry_id)
+                for member in some.values()
+                if member.of == source and member.entry_id not in names
+            ]
 
     def _pieces(
         self, source: str, entries: Iterable[Member], whole: bool
     ) -> Iterator[list[Member]]:
         """What is told, and what was left to be told, the first one first."""
         told = {member.entry_id: member for member in entries}
-        for member in self._stored.find([key("of" if whole else "waits", source)]).values():
-            if member.of == source and member.entry_id not in told:
-                gone = replace(member, title=None, teaser=None, shown=member.entry_id)
-                told[member.entry_id] = gone if whole else member
+        if whole:
+            yield from filter(None, self._gone(source, told.keys()))
+        else:
+            for member in self._stored.find([key("waits", source)]).values():
+                if member.of == source:
+                    told.setdefault(member.entry_id, member)
         waiting = iter(sorted(told.values(), key=lambda member: member.order))
         while piece := list(islice(waiting, _AT_ONCE)):
             yield piece

@@ -156,10 +156,13 @@ class Stored(Generic[Row]):
 
     def find(self, keys: Iterable[int]) -> dict[Place, Row]:
         """The rows that have one of these keys (and, once in 2 ** 64 times, one that has not)."""
+        return self.rows_at({*self.places_of(keys)})
+
+    def places_of(self, keys: Iterable[int]) -> list[Place]:
+        """Where these rows lie; a row is named for each of the keys that it has."""
         import numpy as np
 
-        wanted = np.unique(np.fromiter(keys, dtype=np.uint64))
-        return self.rows_at({*self.where(wanted).places()})
+        return self.where(np.unique(np.fromiter(keys, dtype=np.uint64))).places()
 
     def where(self, wanted: Array) -> Found:
         """The places of the rows that have a key, for each of these, which are in order."""

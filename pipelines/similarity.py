@@ -144,6 +144,8 @@ def _least_common(words: Any, lesser: Callable[[float, Any], Any] = min) -> Any:
 
 def _titled_alike(shorter: Words, longer: Words) -> bool:
     """Whether two titles are: teasers alone may be boilerplate, and so may the beginning of a title."""
+    if shorter == longer:
+        return True
     if LCSseq.similarity(shorter, longer) < _LEAST_OF_TITLE * len(shorter):
         return False
     replaced = sum(min(map(len, gap)) for gap in _gaps(shorter, longer))

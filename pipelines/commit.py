@@ -53,7 +53,7 @@ class Staging:
                     raise
                 shutil.copy2(old, new)
 
-    def file(self, path: str, data: bytes) -> None:
+    def file(self, path: str, data: bytes | Iterable[bytes]) -> None:
         """A file at ``path`` that is to hold ``data``."""
         self._files.append(path)
         self._made(str(Path(path).parent))
@@ -142,11 +142,11 @@ def staging(root: Path, name: str) -> Iterator[Staging]:
     change.commit()
 
 
-def write(path: Path, data: bytes) -> None:
+def write(path: Path, data: bytes | Iterable[bytes]) -> None:
     """Write a new file, durably; an error names it."""
     try:
         with path.open("xb") as file:
-            file.write(data)
+            file.writelines((data,) if isinstance(data, bytes) else data)
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:

@@ -15,7 +15,7 @@ A commit of one source changes its tables, its manifest and its ledgers together
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -28,7 +28,7 @@ from pipelines.commit import Staging, staging
 from pipelines.entry import PARTITION, Record, Version, row_order, version_order
 from pipelines.known import ENTRIES, REVISIONS
 from pipelines.run import SOURCE_NAME
-from pipelines.sealed import seal, unseal
+from pipelines.sealed import Sealed, unseal
 from pipelines.table import (
     CONTRACT_VERSION,
     Damaged,
@@ -190,7 +190,7 @@ class Dataset:
         source: str,
         changes: Sequence[Change[Any]],
         run_id: str,
-        files: Mapping[str, bytes],
+        files: Mapping[str, bytes | Iterable[bytes]],
     ) -> None:
         """Change the tables of a source and write some files (ledgers), all or nothing.
 
@@ -206,7 +206,7 @@ class Dataset:
                 for change in changes:
                     tables[change.stored.table.name] = change.stage(stage)
                 manifest = Manifest(source=source, run_id=run_id, tables=tables)
-                stage.file(_manifest_name(source), seal(asdict(manifest)))
+                stage.file(_manifest_name(source), Sealed(asdict(manifest)))
         for change in changes if tables else ():
             change.stored.sweep(tables[change.stored.table.name])
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any, Final
 from pipelines.dataset import Dataset
 from pipelines.health import Finding, Habit, Severity, Vitals, habit_from
 from pipelines.run import Mode, Scope, run_started
-from pipelines.sealed import seal, unseal
+from pipelines.sealed import Sealed, unseal
 from pipelines.table import Damaged
 
 
@@ -145,9 +145,9 @@ def held(course: Course) -> list[Failure]:
     return [Failure(url=url, reason=f"{HELD}: {'; '.join(told)}") for url, told in reasons.items()]
 
 
-def as_bytes(ledger: Ledger) -> bytes:
+def written(ledger: Ledger) -> Sealed:
     """A ledger as it is written."""
-    return seal(asdict(ledger))
+    return Sealed({field.name: getattr(ledger, field.name) for field in fields(ledger)})
 
 
 def set_damaged_aside(dataset: Dataset, source: str) -> None:

@@ -26,14 +26,14 @@ _DAYS: Final = ("day", "minute", "second")
 
 def gone(
     pages: Sequence[PageSeen],
-    days_shown: Mapping[str, Sequence[date]],
+    days_shown: Mapping[str, Sequence[int]],
     newer: Callable[[datetime], Iterable[Record]],
     run_id: str,
     scope: Scope,
 ) -> list[Record]:
     """The rows that one run shows to be missing, marked with when that was seen.
 
-    ``days_shown`` are the days of the entries of each page, by the page's record, in their order;
+    ``days_shown`` are the days of the entries of each page (as ordinals), by the page's record, in their order;
     ``newer`` gives the source's rows, as they are after the run, published after a moment, but perhaps
     not those that the run has seen.
     """
@@ -54,7 +54,7 @@ def gone(
             and scope.covers(row)
         ]
         # Where more is gone than is left, the page has changed, not the listing.
-        if len(absent) <= sum(day > oldest for day in days):
+        if len(absent) <= sum(day > oldest.toordinal() for day in days):
             since = chain[0].fetched_at
             found.update((row.entry_id, replace(row, missing_since=since)) for row in absent)
     return list(found.values())
@@ -66,25 +66,25 @@ def _chains(pages: Sequence[PageSeen]) -> Iterator[list[PageSeen]]:
     following = {_plain(page.next_url) for page in pages if page.next_url}
     for page in by_address.values():
         if _plain(page.url) not in following:
-            chain = [page]
+            chain, met = [page], {id(page)}
             while chain[-1].next_url:
                 after = by_address.get(_plain(chain[-1].next_url))
-                if after is None or after in chain:
+                if after is None or id(after) in met:
                     break
                 chain.append(after)
+                met.add(id(after))
             yield chain
 
 
-def _last_in_order(days: Sequence[date]) -> date | None:
+def _last_in_order(days: Sequence[int]) -> date | None:
     """The end of the longest run of days from new to old; ``None`` where they have no order.
 
     Patience sorting: ``tails[n]`` is the latest day with which n + 1 of the days can end in order.
     """
     tails: list[int] = []
     for day in days:
-        number = -day.toordinal()
-        at = bisect_right(tails, number)
-        tails[at : at + 1] = [number]
+        at = bisect_right(tails, -day)
+        tails[at : at + 1] = [-day]
     if len(days) < _FEWEST or len(tails) < _IN_ORDER * len(days):
         return None
     return date.fromordinal(-tails[-1])

@@ -10,10 +10,11 @@ the same sightings twice changes nothing.  The caller holds the source's lock.
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from itertools import chain
 from typing import Any, Final
 
@@ -27,6 +28,7 @@ from pipelines.ledger import Counts, Course, Ledger
 from pipelines.missing import day_of, gone
 from pipelines.normalize import normalize
 from pipelines.run import Run
+from pipelines.sealed import Sealed
 from pipelines.storybook import Storybook
 from pipelines.table import Stored
 from pipelines.upsert import differences, merged, rebuilt, retell, stores_of
@@ -115,7 +117,7 @@ class Publication:
         self._ending: list[
             str
         ] = []  # those of which it is not known yet what they show to be missing
-        self._days: dict[str, dict[str, list[date]]] = {}  # by run and page
+        self._days: dict[str, dict[str, array[int]]] = {}  # of entries, by run and page
         self._touched: dict[str, Digests] = {}  # what earlier slices of a run have decided
         self._counts: dict[str, _Counts] = {}
         self._refused: dict[str, list[Rejected]] = {}
@@ -217,7 +219,7 @@ class Publication:
         for sighting in sorted(seen, key=seen_order):
             if day := day_of(sighting):
                 days = self._days.setdefault(sighting.run_id, {})
-                days.setdefault(sighting.warc_record_id, []).append(day)
+                days.setdefault(sighting.warc_record_id, array("i")).append(day.toordinal())
 
         def mark_missing(judge: Judge, run_id: str) -> None:
             def newer(moment: datetime) -> list[Record]:
@@ -262,7 +264,7 @@ class Publication:
     def _every_refusal(self) -> list[Rejected]:
         return list(chain.from_iterable(self._refused.values()))
 
-    def _ledgers(self, course: Course, rows: int, *, rebuild: bool = False) -> dict[str, bytes]:
+    def _ledgers(self, course: Course, rows: int, *, rebuild: bool = False) -> dict[str, Sealed]:
         """The ledger of this run; after a rebuild, of those of the archive that never got one."""
         runs = tuple(self._courses) if self._replayed else ()
         told = [
@@ -273,7 +275,7 @@ class Publication:
                 counts, refused = self._counts.get(run_id, Counter()), self._refused.get(run_id, [])
                 its_course = self._courses[run_id]
                 told.append(self._ledger(self._runs[run_id], its_course, counts, refused, rows))
-        return {ledger_name(each.run_id): ledger.as_bytes(each) for each in told}
+        return {ledger_name(each.run_id): ledger.written(each) for each in told}
 
     def _ledger(
         self,

@@ -21,7 +21,7 @@ from typing import Any, Final
 from pipelines.dataset import Change, Dataset
 from pipelines.known import ENTRIES, REVISIONS
 from pipelines.revisions import first_versions
-from pipelines.sealed import seal, unseal
+from pipelines.sealed import Sealed, unseal
 from pipelines.stories import STORIES, Member, Settled, member_of, settle
 from pipelines.table import Damaged, DatasetError, Place, Stored, key
 
@@ -121,7 +121,7 @@ class Storybook:
         for source in self._dataset.sources():
             with suppress(DatasetError):
                 self._take_in(source)
-        self.own.commit(ALL, (), "", {_WHOLE: seal({"manifest": _NONE})})
+        self.own.commit(ALL, (), "", {_WHOLE: Sealed({"manifest": _NONE})})
 
     def _forget_lost(self) -> None:
         """A source whose folder was taken away tells no story any more."""
@@ -192,7 +192,7 @@ class Storybook:
         """Keep what is settled, and how far the source is told of."""
         changed = settled.changed if settled else {}
         change = Change(self._stored, changed, settled.new if settled else ())
-        self.own.commit(ALL, (change,), "", {_mark_name(source): seal({"manifest": digest})})
+        self.own.commit(ALL, (change,), "", {_mark_name(source): Sealed({"manifest": digest})})
         self._open()
 
     def _mark(self, source: str) -> str:

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import hashlib
 import io
+import mmap
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
 from itertools import chain
 from operator import attrgetter
 from pathlib import Path
@@ -39,7 +39,8 @@ Row = TypeVar("Row")
 
 CONTRACT_VERSION: Final = "3"
 FULL: Final = 2048  # rows of a file to which none are added any more
-_AT_HAND: Final = 64  # files that are held in memory
+_AT_HAND: Final = 16  # files that are held in memory
+_KEYS_AT_HAND: Final = 1_000_000
 _ROOM: Final = 8  # a set of keys fills an eighth of its bits
 _INDEX_MARK: Final = b"HKEYS002"  # another one for other keys, or another form
 _INDEX_HEAD: Final = len(_INDEX_MARK) + 8  # a digest follows the mark
@@ -135,11 +136,13 @@ class Stored(Generic[Row]):
         self.table = table
         self._source = source
         self._read: dict[int, pa.Table] = {}
-        self._known: dict[str, tuple[Array, Array]] = {}  # the indices that were read, by part
+        self._known: dict[str, tuple[Array, Array]] = {}  # some of the indices, by part
+        self._whole: set[str] = set()  # parts of which the index was looked at
 
     def remember(self, other: Stored[Row]) -> None:
         """Take over the indices that the same table had before a commit, of parts that stayed."""
         self._known |= {p.file: other._known[p.file] for p in self.parts if p.file in other._known}
+        self._whole |= other._whole
 
     @property
     def rows(self) -> int:
@@ -203,11 +206,12 @@ class Stored(Generic[Row]):
         column, value = below
         for n, part in enumerate(self.parts):
             if part.newest is not None and part.newest > moment:
-                table = self._arrow(n)
+                table = read_part(self.path(part), part, self.table)  # not kept: there may be many
                 late = pc.greater(table[self.table.dated], pa.scalar(moment))
                 wanted = pc.and_(late, pc.less(table[column], pa.scalar(value)))
                 if rows := np.flatnonzero(wanted.fill_null(False).to_numpy()).tolist():
-                    yield from self._some(n, rows)
+                    made = self._made(table.take(places(rows)))
+                    yield from zip((Place(n, row) for row in rows), made, strict=True)
 
     def stage(
         self, change: Staging, changed: Mapping[Place, Row], new: Sequence[Row]
@@ -295,9 +299,9 @@ class Stored(Generic[Row]):
         return Part(file, table.num_rows, len(data), digest, max(days, default=None))
 
     # -------------------------------------------------------------- index
-    @cached_property
-    def _indices(self) -> list[tuple[Array, Array]]:
-        return [self._index(n) for n in range(len(self.parts))]
+    @property
+    def _indices(self) -> Iterator[tuple[Array, Array]]:
+        return (self._index(n) for n in range(len(self.parts)))
 
     def _index(self, n: int) -> tuple[Array, Array]:
         """The keys of a part, sorted, and the row of each."""
@@ -306,18 +310,18 @@ class Stored(Generic[Row]):
         part = self.parts[n]
         if part.file in self._known:
             return self._known[part.file]
-        try:
-            data = self.index_path(part).read_bytes()
-        except OSError:
-            data = b""
-        if index_is_whole(data):
+        data = _mapped(self.index_path(part))
+        if part.file in self._whole or index_is_whole(data):
             count = (len(data) - _INDEX_HEAD) // _WIDTH
             keys = np.frombuffer(data, dtype="<u8", count=count, offset=_INDEX_HEAD)
             rows = np.frombuffer(data, dtype="<u4", count=count, offset=_INDEX_HEAD + 8 * count)
         else:
             keys, rows = self._keyed(self._rows(n), 0)
             self._write_index(part, keys, rows)
-        self._known[part.file] = keys, rows
+        self._whole.add(part.file)
+        # The rest is mapped anew each time: the system has it at hand, and this process need not.
+        if sum(len(known) for known, _ in self._known.values()) < _KEYS_AT_HAND:
+            self._known[part.file] = keys, rows
         return keys, rows
 
     def index_path(self, part: Part) -> Path:
@@ -371,7 +375,16 @@ class Stored(Generic[Row]):
                 path.unlink(missing_ok=True)
 
 
-def index_is_whole(data: bytes) -> bool:
+def _mapped(path: Path) -> bytes | mmap.mmap:
+    """The bytes of a file, as far as they are looked at; none where there is none."""
+    try:
+        with path.open("rb") as file:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError):  # it is empty
+        return b""
+
+
+def index_is_whole(data: bytes | mmap.mmap) -> bool:
     """Whether the bytes of an index are those that were written."""
     head, body = data[:_INDEX_HEAD], memoryview(data)[_INDEX_HEAD:]
     return len(body) % _WIDTH == 0 and head == _INDEX_MARK + xxh3_64_digest(body)

@@ -194,7 +194,7 @@ def test_a_source_name_never_leaves_its_folder(dataset, name) -> None:
 def test_a_failed_commit_leaves_what_was_there(dataset, monkeypatch) -> None:
     put(dataset, seen())
     before = files(dataset)
-    monkeypatch.setattr(ledger, "as_bytes", lambda told: 1 / 0)
+    monkeypatch.setattr(ledger, "written", lambda told: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         put(dataset, seen("Another", "https://example.org/2"), run=2)
     assert files(dataset) == before

@@ -198,32 +198,32 @@ class _Book:
 
     def settled(self, telling: str | None) -> Settled:
         """What came of it."""
-        now = [
-            Member(
-                entry_id=m.entry_id,
-                of=m.of,
-                first_seen=m.first_seen,
-                title=m.title,
-                teaser=m.teaser,
-                story_id=story,
-                shown=story if m.of == telling else m.shown,
-            )
-            for m, story in zip(self._members, self._stories, strict=True)
-        ]
-        changed = [
-            n for n, m in enumerate(now) if self._before[n] is not None and m != self._before[n]
-        ]
-        places = {
-            n: Place(each >> _PART, each & (1 << _PART) - 1) for each, n in self._loaded.items()
+        now = [self._as_settled(number, telling) for number in range(len(self._members))]
+        changed = {
+            Place(place >> _PART, place & (1 << _PART) - 1): now[number]
+            for place, number in self._loaded.items()
+            if now[number] is not self._before[number] and now[number] != self._before[number]
         }
+        new = [n for n in range(self._told) if self._before[n] is None]
         return Settled(
-            {now[n].entry_id: now[n] for n in [*range(self._told), *changed]},
-            {places[n]: now[n] for n in changed},
-            [
-                now[n]
-                for n in sorted(range(self._told), key=self._orders.__getitem__)
-                if self._before[n] is None
-            ],
+            {member.entry_id: member for member in (*now[: self._told], *changed.values())},
+            changed,
+            [now[number] for number in sorted(new, key=self._orders.__getitem__)],
+        )
+
+    def _as_settled(self, number: int, telling: str | None) -> Member:
+        member, story = self._members[number], self._stories[number]
+        shown = story if member.of == telling else member.shown
+        if member.story_id == story and member.shown == shown:
+            return member
+        return Member(
+            entry_id=member.entry_id,
+            of=member.of,
+            first_seen=member.first_seen,
+            title=member.title,
+            teaser=member.teaser,
+            story_id=story,
+            shown=shown,
         )
 
     # -------------------------------------------------------------- stories

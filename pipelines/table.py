@@ -140,7 +140,10 @@ class Stored(Generic[Row]):
         self._whole: set[str] = set()  # parts of which the index was looked at
 
     def remember(self, other: Stored[Row]) -> None:
-        """Take over the indices that the same table had before a commit, of parts that stayed."""
+        """Take over what was read of the same table before a commit, of parts that stayed."""
+        for n, (part, before) in enumerate(zip(self.parts, other.parts, strict=False)):
+            if part == before and n in other._read:
+                self._read[n] = other._read[n]
         self._known |= {p.file: other._known[p.file] for p in self.parts if p.file in other._known}
         self._whole |= other._whole
 

@@ -100,17 +100,15 @@ def keys(text: Text) -> frozenset[int]:
 
 
 def could_be_alike(sketches: Sketches, these: Array, those: Array) -> Array:
-    """Whether a glance leaves it open that texts are ``alike``, for pairs of them."""
+    """Of pairs of texts the numbers of those that a glance could take for ``alike``."""
     import numpy as np
 
-    words = np.minimum(sketches.words[these], sketches.words[those]).T
-    least = [
-        _LEAST_OF_TITLE * words[0],
-        _LEAST_OF_TEASER * words[1],
-        _least_common(words[2], np.minimum),
-    ]
-    enough = sketches.common(these, those) >= np.stack(least, axis=1)
-    could: Array = np.all(enough, axis=1)
+    could = np.arange(these.size)
+    for field, share in ((2, None), (0, _LEAST_OF_TITLE), (1, _LEAST_OF_TEASER)):
+        a, b = these[could], those[could]
+        words = np.minimum(sketches.words[a, field], sketches.words[b, field])
+        least = _least_common(words, np.minimum) if share is None else share * words
+        could = could[sketches.common(field, a, b) >= least]
     return could
 
 

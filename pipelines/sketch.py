@@ -77,18 +77,19 @@ class Sketches:
         counts = np.diff(self.first)[numbers]
         places = ranges(self.first[:-1][numbers], counts)
         first = np.concatenate([[0], np.cumsum(counts)])
-        rest = (each[numbers] for each in (self.words, self._bits, self._spare))
-        return Sketches(self.keys[places], first, *rest)
+        bits = self._bits[:, numbers]
+        return Sketches(self.keys[places], first, self.words[numbers], bits, self._spare[numbers])
 
-    def common(self, these: Array, those: Array) -> Array:
-        """No fewer than the words that stand in both of two texts in the same order.
+    def common(self, field: int, these: Array, those: Array) -> Array:
+        """No fewer than the words that stand in both of two texts in the same order, for pairs of texts.
 
-        Of pairs of texts: in their titles, their teasers, and both together.
+        ``field`` is 0 for their titles, 1 for their teasers, 2 for both together.
         """
         import numpy as np
 
-        found: Array = _ones(self._bits[these] & self._bits[those])
-        found += np.minimum(self._spare[these], self._spare[those])
+        bits, spare = self._bits[field], self._spare[:, field]
+        found: Array = _ones(bits[these] & bits[those])
+        found += np.minimum(spare[these], spare[those])
         return found
 
 
@@ -124,7 +125,7 @@ def joined(parts: Sequence[Sketches]) -> Sketches:
         np.concatenate([part.keys for part in parts]),
         np.concatenate([[0], np.cumsum(np.concatenate(counts))]),
         np.concatenate([part.words for part in parts]),
-        np.concatenate([part._bits for part in parts]),
+        np.concatenate([part._bits for part in parts], axis=1),
         np.concatenate([part._spare for part in parts]),
     )
 
@@ -159,7 +160,7 @@ def _sketched(words: Words) -> Sketches:
         np.concatenate([[0], np.cumsum(counts)]),
         lengths,
         bits,
-        lengths - _ones(bits),
+        lengths - _ones(bits).T,
     )
 
 
@@ -301,8 +302,8 @@ def _bits(digests: Array, first: Array) -> Array:
     bits = np.zeros((first.size - 1, _BITS), dtype=bool)
     texts = np.repeat(np.arange(first.size - 1), np.diff(first))
     bits[texts, (digests & np.uint64(_BITS - 1)).astype(np.intp)] = True
-    each = np.packbits(bits, axis=1).view(np.uint64).reshape(-1, 2, _BITS // 64)
-    return np.concatenate([each, each[:, :1] | each[:, 1:]], axis=1)
+    each = np.packbits(bits, axis=1).view(np.uint64)
+    return np.stack([each[::2], each[1::2], each[::2] | each[1::2]])
 
 
 def _ones(bits: Array) -> Array:

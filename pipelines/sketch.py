@@ -150,7 +150,7 @@ def _sketched(words: Words) -> Sketches:
         texts = np.flatnonzero(which)
         whole = _of(texts, _short(_between(sums, start[texts], stop[texts])))
         keys += [whole, whole ^ np.uint64(1)]  # as good as two others
-    every = _distinct(np.concatenate(keys))
+    every = distinct(np.concatenate(keys))
     counts = np.bincount((every >> np.uint64(_SHORT)).astype(np.intp), minlength=len(start))
     lengths = np.diff(words.first).reshape(-1, 2)
     lengths = np.concatenate([lengths, lengths.sum(axis=1, keepdims=True)], axis=1)
@@ -259,7 +259,7 @@ def _lowest(owned: Array, most: int) -> Array:
     """The lowest digests of each text."""
     import numpy as np
 
-    ordered = _distinct(owned)
+    ordered = distinct(owned)
     texts = (ordered >> np.uint64(_SHORT)).astype(np.intp)
     counts = np.bincount(texts)
     ranks = np.arange(ordered.size) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -286,13 +286,15 @@ def numbered(keys: Array) -> tuple[Array, Array, Array]:
     return ordered[first], numbers, np.diff(np.append(np.flatnonzero(first), keys.size))
 
 
-def _distinct(values: Array) -> Array:
+def distinct(values: Array) -> Array:
+    """The values in order, none twice."""
     import numpy as np
 
     values = np.sort(values)
     fresh = np.ones(values.size, dtype=bool)
     np.not_equal(values[1:], values[:-1], out=fresh[1:])
-    return values[fresh]
+    found: Array = values[fresh]
+    return found
 
 
 def _bits(digests: Array, first: Array) -> Array:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pipelines import similarity
 from pipelines.entry import Column, Record, Version
 from pipelines.similarity import Text
-from pipelines.sketch import LEAST_SHARED, Sketches, joined, numbered, ranges, sketch
+from pipelines.sketch import LEAST_SHARED, Sketches, distinct, joined, numbered, ranges, sketch
 from pipelines.sweep import COMMON, sweep
 from pipelines.table import Place, Stored, Table, key, of_each
 
@@ -351,9 +351,8 @@ class _Book:
     # -------------------------------------------------------------- who is at hand
     def _load(self, places: Array) -> None:
         """Have some stored entries at hand."""
-        import numpy as np
 
-        fresh = np.setdiff1d(places, np.fromiter(self._loaded, dtype=np.intp)).tolist()
+        fresh = [place for place in distinct(places).tolist() if place not in self._loaded]
         if not fresh:
             return
         found = self._stored.rows_at(
@@ -392,12 +391,13 @@ def _sharing(
     keep = usable[keys]
     keys, holders = keys[keep], holders[keep]
     names, holders = np.unique(holders, return_inverse=True)
-    order = np.argsort(of_owners, kind="stable")
-    first = np.searchsorted(of_owners[order], np.arange(usable.size + 1))
+    ordered = np.sort(of_owners << _PART | owners)
+    owners = ordered & (1 << _PART) - 1
+    first = np.searchsorted(ordered, np.arange(usable.size + 1) << _PART)
     counts = np.diff(first)[keys]
-    pairs = owners[order][ranges(first[keys], counts)] << _PART | np.repeat(holders, counts)
+    pairs = owners[ranges(first[keys], counts)] << _PART | np.repeat(holders, counts)
     pairs.sort()
-    pairs = np.unique(
+    pairs = distinct(
         pairs[LEAST_SHARED - 1 :][pairs[LEAST_SHARED - 1 :] == pairs[: 1 - LEAST_SHARED]]
     )
     return pairs >> _PART, names[pairs & (1 << _PART) - 1]

@@ -168,7 +168,7 @@ class Stored(Generic[Row]):
         """Where these rows lie; a row is named for each of the keys that it has."""
         import numpy as np
 
-        return self.where(np.unique(np.fromiter(keys, dtype=np.uint64))).places()
+        return self.where(np.sort(np.fromiter({*keys}, dtype=np.uint64))).places()
 
     def where(self, wanted: Array) -> Found:
         """The places of the rows that have a key, for each of these, which are in order."""

@@ -39,8 +39,8 @@ Row = TypeVar("Row")
 
 CONTRACT_VERSION: Final = "3"
 FULL: Final = 2048  # rows of a file to which none are added any more
-_AT_HAND: Final = 16  # files that are held in memory
-_KEYS_AT_HAND: Final = 1_000_000
+_AT_HAND: Final = 4_000_000  # bytes of files that are held in memory, about
+_KEYS_AT_HAND: Final = 100_000
 _ROOM: Final = 8  # a set of keys fills an eighth of its bits
 _INDEX_MARK: Final = b"HKEYS002"  # another one for other keys, or another form
 _INDEX_HEAD: Final = len(_INDEX_MARK) + 8  # a digest follows the mark
@@ -265,8 +265,8 @@ class Stored(Generic[Row]):
 
     def _arrow(self, n: int) -> pa.Table:
         if n not in self._read:
-            if len(self._read) >= _AT_HAND:
-                self._read.pop(next(iter(self._read)))
+            while sum(table.nbytes for table in self._read.values()) > _AT_HAND:
+                del self._read[next(iter(self._read))]
             self._read[n] = read_part(self.path(self.parts[n]), self.parts[n], self.table)
         return self._read[n]
 

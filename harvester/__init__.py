@@ -28,7 +28,7 @@ def load(
     ``new_since``, a moment or its ISO text, leaves out what was first seen before (UTC where it names
     no zone).  Raises ``DatasetError`` where there is no data set.
     """
-    from pipelines.dataset import Dataset
+    from pipelines.dataset import open_dataset
 
     moment = datetime.fromisoformat(new_since) if isinstance(new_since, str) else new_since
-    return Dataset(Path(output)).read(table, moment)
+    return open_dataset(output).refreshed().read(table, moment)

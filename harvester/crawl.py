@@ -30,7 +30,7 @@ from harvester.progress import Progress
 from harvester.project import ProjectError, settings_module
 from harvester.sources import Sources, Unusable
 from harvester.spider import ListingSpider
-from pipelines.dataset import CannotCreate, Locked
+from pipelines.dataset import CannotCreate, Locked, NotInstalled
 from pipelines.identity import host_of
 from pipelines.ledger import Failure, Fault, held
 from pipelines.publish import Report
@@ -85,7 +85,7 @@ class Outcome:
     report: Report | None
 
 
-def project_settings(output: Path | None, *, verbose: bool = False) -> Settings:
+def project_settings(output: str | Path | None, *, verbose: bool = False) -> Settings:
     """Scrapy's settings of this project, with the output folder that was asked for.
 
     Raises ``ProjectError``.
@@ -250,11 +250,11 @@ def exit_of(error: BaseException) -> Exit:
         return Exit.TRY_LATER
     if isinstance(error, CannotCreate):
         return Exit.CANNOT_CREATE
-    if isinstance(error, (ProjectError, CannotRender)):
+    if isinstance(error, (ProjectError, CannotRender, NotInstalled)):
         return Exit.CONFIG
-    if isinstance(error, DatasetError):
-        return Exit.DATA
-    return Exit.IO_ERROR if isinstance(error, OSError) else Exit.BUG
+    if isinstance(error, OSError):
+        return Exit.IO_ERROR
+    return Exit.DATA if isinstance(error, DatasetError) else Exit.BUG
 
 
 def _summary(failures: Sequence[Failure], report: Report) -> str:

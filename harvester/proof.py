@@ -57,7 +57,7 @@ class Found:
 def find(dataset: Dataset, warc_file: str, record_id: str) -> Found | None:
     """The record that proves a row; ``None`` where it is not there."""
     name, _, inner = warc_file.partition("#")  # a file in a package
-    path = dataset.root / name  # which is the file itself where that is absolute
+    path = dataset.at_hand(dataset.root / name)  # the file itself where that is absolute
     if not path.is_file():
         return None
     with ExitStack() as held:
@@ -67,6 +67,8 @@ def find(dataset: Dataset, warc_file: str, record_id: str) -> Found | None:
                 continue
             for lines in (lines_of(file), indexed(file)):  # the index may be wrong
                 line = next((line for line in lines if line.record_id == record_id), None)
+                for each in line.files(file) if line else ():
+                    dataset.at_hand(each)
                 answer = answer_at(file, line.offset, record_id) if line else None
                 if line and answer:
                     break

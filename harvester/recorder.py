@@ -10,7 +10,6 @@ publishes (the item pipeline has named it), and stays out of the way of ``scrapy
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final, Self
 
 from scrapy.crawler import Crawler
@@ -26,7 +25,7 @@ from harvester.archive.writer import ArchiveWriter
 from harvester.browser import RENDER, RENDERED_BY
 from harvester.reading import Evidence
 from harvester.spider import EVIDENCE, ListingSpider, OutputError
-from pipelines.dataset import Dataset
+from pipelines.dataset import Dataset, open_dataset
 
 _KNOWN: Final = "harvester_known"
 _SECRET: Final = (b"Authorization", b"Proxy-Authorization")
@@ -55,7 +54,8 @@ class Recorder:
         if spider is None or request.method != "GET":
             return
         if self._past is None:
-            self._past = Past(self._dataset().archive_files(spider.name))
+            dataset = self._dataset()
+            self._past = Past(dataset.archive_names(spider.name), dataset.at_hand)
         if answer := self._past.answer(request.url):
             request.meta[_KNOWN] = answer
             if RENDER not in request.meta:  # "not modified" is no page that scripts could run in
@@ -116,7 +116,7 @@ class Recorder:
         return spider if isinstance(spider, ListingSpider) and spider.run is not None else None
 
     def _dataset(self) -> Dataset:
-        return Dataset(Path(self._crawler.settings["HARVESTER_OUTPUT"]))
+        return open_dataset(self._crawler.settings["HARVESTER_OUTPUT"])
 
     def _opened(self, spider: ListingSpider) -> ArchiveWriter:
         assert spider.run is not None

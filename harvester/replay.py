@@ -42,7 +42,7 @@ from harvester.reading import Evidence, Reader
 from harvester.spider import ListingSpider
 from pipelines import ledger
 from pipelines.articles import dated
-from pipelines.dataset import Dataset, run_of
+from pipelines.dataset import Dataset, Locked, open_dataset, run_of
 from pipelines.entry import ArticleDate, Sighting
 from pipelines.health import Finding, Habit, is_held
 from pipelines.ledger import Course, Failure, Fault, PageSeen, Stop, held
@@ -355,10 +355,12 @@ def reader_of(
 
 def _archived_page(dataset: Dataset, settings: BaseSettings, habit: Habit) -> Page | None:
     """The last good page of an address, if the archive still has it."""
-    path = dataset.root / habit.warc_file
+    path = dataset.at_hand(dataset.root / habit.warc_file)
     if not path.is_file():
         return None
     line = next((n for n in lines_of(path) if n.record_id == habit.warc_record_id), None)
+    for file in line.files(path) if line else ():
+        dataset.at_hand(file)
     answer = answer_at(path, line.offset, habit.warc_record_id) if line else None
     try:
         return page_of(answer, settings) if answer else None
@@ -376,7 +378,7 @@ def repair(dataset: Dataset, spider: ListingSpider, settings: BaseSettings) -> R
 
 def unpublished(dataset: Dataset, source: str) -> list[str]:
     """The runs that have archive files and no ledger: their process died before the end."""
-    runs = {run_of(path): None for path in dataset.archive_files(source)}
+    runs = {run_of(path): None for path in dataset.archive_names(source)}
     return [run_id for run_id in runs if not ledger.exists(dataset, run_id)]
 
 
@@ -415,10 +417,16 @@ def recover(dataset: Dataset, spider: ListingSpider, settings: BaseSettings) -> 
             _published(publication, replace(found, course=course))
             publication.finish(course)
         except Exception as error:
-            fault = Fault.DATA if isinstance(error, DatasetError) else Fault.OUTPUT
-            fault = fault if isinstance(error, (DatasetError, OSError)) else Fault.BUG
-            failures.append(Failure(url=run_id, reason=str(error), fault=fault))
+            failures.append(Failure(url=run_id, reason=str(error), fault=_fault(error)))
     return failures
+
+
+def _fault(error: Exception) -> Fault:
+    if isinstance(error, Locked):
+        return Fault.LATER
+    if isinstance(error, OSError):
+        return Fault.OUTPUT
+    return Fault.DATA if isinstance(error, DatasetError) else Fault.BUG
 
 
 class RecoverOnStart:
@@ -435,7 +443,7 @@ class RecoverOnStart:
     def _opened(self, spider: ListingSpider) -> None:
         if getattr(spider, "run", None) is None:  # nothing will be published
             return
-        dataset = Dataset(Path(self._crawler.settings["HARVESTER_OUTPUT"]))
+        dataset = open_dataset(self._crawler.settings["HARVESTER_OUTPUT"])
         settings = self._crawler.settings
         spider.recovery = recover(dataset, type(spider)(), settings)
         assert spider.run is not None

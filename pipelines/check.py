@@ -105,6 +105,7 @@ def _tables(
 
 def _ledgers(dataset: Dataset, source: str) -> Iterator[Finding]:
     """Each ledger, and the archive file that it proves."""
+    archives = dataset.archive_files(source)  # all on this disk from now on
     proven = set()
     for run_id in ledger.run_ids(dataset, source):
         path = dataset.ledger_file(run_id)
@@ -124,7 +125,7 @@ def _ledgers(dataset: Dataset, source: str) -> Iterator[Finding]:
                 yield Finding(archived, "the archive file is missing")
             elif asdict(ledger.proof_of(dataset, archived)) != proof:
                 yield Finding(archived, "it is not what was fetched")
-    for path in dataset.archive_files(source):
+    for path in archives:
         if path not in proven:
             yield Finding(path, "no ledger tells of it; the next run publishes it")
 

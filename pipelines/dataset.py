@@ -10,6 +10,7 @@ Readers choke on foreign files, so what belongs to the writer lies beside the ta
       archive/<source>/<run>.warc.gz           every answer as it came, beside it .cdxj, its index (written by harvester)
       .lock/<source>  .staging/<source>/  .index/
 
+The same may lie in an object store (``remote.py``); ``open_dataset`` is the door to both.
 A commit of one source changes its tables, its manifest and its ledgers together (``commit.py``).
 """
 
@@ -20,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
 
 from filelock import FileLock, Timeout
 
@@ -57,7 +58,22 @@ class Locked(DatasetError):
 
 
 class CannotCreate(DatasetError):
-    """The output folder cannot be written."""
+    """The output cannot be written."""
+
+
+class Overtaken(Locked):
+    """Another process has taken this source over, and may have changed it."""
+
+
+class NotInstalled(DatasetError):
+    """A library that only some outputs need is missing."""
+
+
+class Unreachable(DatasetError, OSError):
+    """An output on another machine does not answer, or only with errors."""
+
+    def __str__(self) -> str:
+        return f"{self.filename}: {self.strerror}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +112,22 @@ class Dataset:
 
     root: Path
 
+    def __str__(self) -> str:
+        """Where it is, as its user says it."""
+        return str(self.root)
+
+    def within(self, folder: str) -> Dataset:
+        """The data set in a folder of this one."""
+        return Dataset(self.root / folder)
+
+    def refreshed(self, *, anew: bool = False) -> Self:
+        """The same, to be read as it is now; ``anew``: every byte of it."""
+        return self
+
+    def named(self, text: object) -> str:
+        """A message about its files, with their places as its user says them."""
+        return str(text)
+
     def ledger_file(self, run_id: str) -> Path:
         """Where the ledger of a run lies."""
         return self.root / ledger_name(run_id)
@@ -111,7 +143,15 @@ class Dataset:
             *folder.glob(f"{run_id}{ARCHIVE_SUFFIX}"),
             *folder.glob(f"{run_id}.[0-9]*{ARCHIVE_SUFFIX}"),
         ]
-        return sorted(set(found), key=lambda path: (run_of(path), len(path.name), path.name))
+        return sorted(set(found), key=written_order)
+
+    def archive_names(self, source: str) -> list[Path]:
+        """The archive files of one source by their names; one may lie elsewhere until it is ``at_hand``."""
+        return self.archive_files(source)
+
+    def at_hand(self, path: Path) -> Path:
+        """A file of the archive, on this disk from now on if it is anywhere."""
+        return path
 
     def manifest_file(self, source: str) -> Path:
         """Where the manifest of one source lies."""
@@ -124,13 +164,18 @@ class Dataset:
         The lock is the kernel's: it goes with its process, however that ends.  Raises ``Locked`` when
         another process still has it after a moment, unless told to ``wait``.
         """
+        with self._held(source, -1 if wait else _A_MOMENT):
+            yield
+
+    @contextmanager
+    def _held(self, source: str, seconds: float) -> Iterator[None]:
         try:
             folder = self.root / ".lock"
             folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(folder / _checked(source), timeout=-1 if wait else _A_MOMENT)
+            lock = FileLock(folder / _checked(source), timeout=seconds)
             lock.acquire()
         except Timeout:
-            raise Locked(f"{source}: another process is working on it in {self.root}") from None
+            raise Locked(f"{source}: another process is working on it in {self}") from None
         except OSError as error:
             raise CannotCreate(f"cannot write to {self.root}: {error.strerror}") from error
         try:
@@ -238,13 +283,26 @@ class Dataset:
             raise DatasetError(f"{table!r} is no table; there are {', '.join(sorted(names))}")
         folder = self.root / table
         if not folder.exists():
-            raise DatasetError(f"{folder}: no data set here yet; run `harvester crawl` first")
+            place = self.named(folder)
+            raise DatasetError(f"{place}: no data set here yet; run `harvester crawl` first")
         moment = pd.Timestamp(new_since) if new_since is not None else None
         if moment is not None and moment.tzinfo is None:
             moment = moment.tz_localize("UTC")
         filters = None if moment is None else [(names[table], ">=", moment)]
         frame = pd.read_parquet(folder, filters=filters)
         return frame.astype({PARTITION.name: "str"})
+
+
+def open_dataset(output: str | Path) -> Dataset:
+    """The data set in a folder, or at an address (``s3://bucket/prefix``); raises ``DatasetError``."""
+    scheme, is_address, _ = str(output).partition("://")
+    if not is_address:
+        return Dataset(Path(output))
+    if scheme != "s3":
+        raise CannotCreate(f"{output}: a data set lies in a folder or at s3://bucket/prefix")
+    from pipelines.remote import opened
+
+    return opened(str(output))
 
 
 def archive_name(run_id: str, number: int) -> str:
@@ -255,6 +313,11 @@ def archive_name(run_id: str, number: int) -> str:
 def run_of(archive: Path) -> str:
     """The run that an archive file is named after."""
     return archive.name.partition(".")[0]
+
+
+def written_order(archive: Path) -> tuple[str, int, str]:
+    """What archive files are sorted by: the order of writing."""
+    return run_of(archive), len(archive.name), archive.name
 
 
 def ledger_name(run_id: str) -> str:

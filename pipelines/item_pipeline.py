@@ -10,12 +10,11 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Self
 
 from pipelines import ledger
 from pipelines.articles import dated
-from pipelines.dataset import Dataset
+from pipelines.dataset import Dataset, open_dataset
 from pipelines.dedupe import Decision, Judge, Verdict
 from pipelines.entry import ArticleDate, Batch, Sighting
 from pipelines.known import ENTRIES, Known
@@ -29,7 +28,7 @@ class PublishPipeline:
 
     def __init__(self, crawler: Any) -> None:
         self._crawler = crawler
-        self._dataset = Dataset(Path(crawler.settings["HARVESTER_OUTPUT"]))
+        self._dataset = open_dataset(crawler.settings["HARVESTER_OUTPUT"])
         self._publication: Publication | None = None
         self._undated: list[Sighting] = []  # until the articles have been read, which may date them
         self._dates: dict[str, ArticleDate] = {}

@@ -37,7 +37,7 @@ class Storybook:
     """The stories of one data set.  Only inside ``opened`` can it be told anything."""
 
     def __init__(self, dataset: Dataset) -> None:
-        self.own = Dataset(dataset.root / FOLDER)
+        self.own = dataset.within(FOLDER)
         # Sources with rows that tell another story than they should.
         self.awaiting: set[str] = set()
         self._dataset = dataset

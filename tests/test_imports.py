@@ -54,6 +54,7 @@ ONLY_IN = {
     "pyarrow": "pipelines.table pipelines.columns",
     "typer": "harvester.cli* harvester.demo harvester.terminal",
     "filelock": "pipelines.dataset",
+    "obstore": "pipelines.objects",
     "rapidfuzz": "pipelines.similarity pipelines.comparison",
     "aiohttp": "harvester.wire",
     "playwright": "harvester.renderer",

@@ -68,6 +68,10 @@ class Line:
         stamp = self.at.astimezone(UTC).strftime(_TIME)
         return f"{surt(self.url)} {stamp} {json.dumps(told, ensure_ascii=False)}\n"
 
+    def files(self, archive: Path) -> list[Path]:
+        """The archive files that hold the answer: its own, and that of the body it refers to."""
+        return [archive, *(archive.with_name(name) for name, _ in filter(None, [self.original]))]
+
     @classmethod
     def parse(cls, text: str) -> Self:
         """The line that was written.  Raises ``ValueError``."""

@@ -7,7 +7,7 @@ been read.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from harvester.archive.index import Line
@@ -17,9 +17,10 @@ from harvester.archive.writer import payload_digest
 
 
 class Past:
-    """The answers in some archive files, which are in the order of writing."""
+    """The answers in some archive files, which are in the order of writing; ``at_hand`` brings a file."""
 
-    def __init__(self, files: Sequence[Path]) -> None:
+    def __init__(self, files: Sequence[Path], at_hand: Callable[[Path], object]) -> None:
+        self._at_hand = at_hand
         self._unread: Iterator[Path] = reversed(files)
         self._latest: dict[str, tuple[Path, Line]] = {}
 
@@ -29,6 +30,8 @@ class Past:
         if found is None:
             return None
         path, line = found
+        for file in line.files(path):
+            self._at_hand(file)
         answer = answer_at(path, line.offset)
         if answer is None or answer.url != url or answer.status != 200 or answer.truncated:
             return None

@@ -36,10 +36,10 @@ def check(
     from harvester.archive.wacz import unpacked
     from harvester.crawl import Exit, project_settings
     from harvester.proof import fetched
-    from pipelines.dataset import Dataset
+    from pipelines.dataset import open_dataset
     from pipelines.table import Damaged
 
-    dataset = Dataset(Path(project_settings(output)["HARVESTER_OUTPUT"]))
+    dataset = open_dataset(project_settings(output)["HARVESTER_OUTPUT"]).refreshed()
     everyone = dataset.everyone()
     files = [Path(name) for name in names or () if name not in everyone]
     for path in files:
@@ -48,7 +48,7 @@ def check(
             raise typer.BadParameter(f"{path}: no such source or file{there}")
     chosen = [name for name in names or everyone if name in everyone]
     if not names and not everyone:
-        raise typer.BadParameter(f"no archive in {dataset.root}")
+        raise typer.BadParameter(f"no archive in {dataset}")
     seen, found = Inspected(), 0
     for given in files:
         try:
@@ -64,14 +64,14 @@ def check(
         archives = dataset.archive_files(source)
         for damage in inspect(archives, together):
             found += 1
-            complain(f"{source}: {damage}")
+            complain(f"{source}: {dataset.named(damage)}")
         for path in archives:
             changed = [link for link in [fetched(dataset, path)] if link.holds is False]
             for link in changed:
                 found += 1
                 complain(f"{source}: {link.text}")
             for damage in check_index(path):
-                complain(f"{source}: {damage}")
+                complain(f"{source}: {dataset.named(damage)}")
                 if repair and not changed:
                     make_index(path)
                 else:
@@ -87,13 +87,13 @@ def prove(entry_id: EntryId, output: Output = None, as_json: Json = False) -> in
     """Verify the chain of digests from a row back to the pages that prove it."""
     from harvester.crawl import Exit, project_settings, sources
     from harvester.proof import prove as links
-    from pipelines.dataset import Dataset
+    from pipelines.dataset import open_dataset
 
     settings = project_settings(output)
-    dataset = Dataset(Path(settings["HARVESTER_OUTPUT"]))
+    dataset = open_dataset(settings["HARVESTER_OUTPUT"]).refreshed()
     row = dataset.entry(entry_id)
     if row is None:
-        raise typer.BadParameter(f"no entry {entry_id!r} in {dataset.root}")
+        raise typer.BadParameter(f"no entry {entry_id!r} in {dataset}")
     chain = list(links(dataset, row, dataset.versions_of(entry_id), sources(settings), settings))
     if as_json:
         print_json([asdict(link) for link in chain])
@@ -119,16 +119,16 @@ def pack(
     from harvester.archive.reader import lines_of
     from harvester.archive.wacz import pack as write
     from harvester.crawl import project_settings
-    from pipelines.dataset import Dataset, run_of
+    from pipelines.dataset import open_dataset, run_of
     from pipelines.export import new_file
     from pipelines.run import in_window, run_started
 
-    dataset = Dataset(Path(project_settings(output)["HARVESTER_OUTPUT"]))
+    dataset = open_dataset(project_settings(output)["HARVESTER_OUTPUT"]).refreshed()
     window = window_of(since, until)
     everyone = dataset.everyone()
     for name in names or ():
         if name not in everyone:
-            raise typer.BadParameter(f"no archive of {name!r} in {dataset.root}")
+            raise typer.BadParameter(f"no archive of {name!r} in {dataset}")
     files = []
     for source in dict.fromkeys(names or everyone):
         for path in dataset.archive_files(source, run or "*"):
@@ -141,7 +141,7 @@ def pack(
             if original not in files and original.is_file():
                 files.append(original)
     if not files:
-        raise typer.BadParameter(f"no archive files of that kind in {dataset.root / 'archive'}")
+        raise typer.BadParameter(f"no archive files of that kind in {dataset}/archive")
     target = file or Path(f"{'-'.join(names or ['archive'])}.wacz")
     if target.exists():
         raise typer.BadParameter(f"--file {target} exists; move it away or name another")
@@ -168,14 +168,14 @@ def show(
     from harvester.crawl import Exit, project_settings
     from harvester.proof import find
     from harvester.replay import page_of
-    from pipelines.dataset import Dataset
+    from pipelines.dataset import open_dataset
     from pipelines.export import new_file
 
     settings = project_settings(output)
-    dataset = Dataset(Path(settings["HARVESTER_OUTPUT"]))
+    dataset = open_dataset(settings["HARVESTER_OUTPUT"]).refreshed()
     row = dataset.entry(entry_id)
     if row is None:
-        raise typer.BadParameter(f"no entry {entry_id!r} in {dataset.root}")
+        raise typer.BadParameter(f"no entry {entry_id!r} in {dataset}")
     for option, file in (("--page", page), ("--record", record)):
         if file is not None and (file.exists() or not file.parent.is_dir()):
             reason = "exists; name another" if file.exists() else f"no folder {file.parent}"
@@ -183,7 +183,7 @@ def show(
     versions = dataset.versions_of(entry_id)
     found = find(dataset, row.warc_file, row.warc_record_id)
     told = {
-        "file": str(dataset.root / row.warc_file),
+        "file": dataset.named(dataset.root / row.warc_file),
         "record": row.warc_record_id,
         "offset": found.line.offset if found else None,
         "fetched_at": found.answer.fetched_at if found and found.answer else None,

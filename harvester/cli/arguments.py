@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import date
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,7 +15,12 @@ if TYPE_CHECKING:
 
 Names = Annotated[list[str] | None, typer.Argument(metavar="[SOURCE]...")]
 EntryId = Annotated[str, typer.Argument(metavar="ENTRY_ID")]
-Output = Annotated[Path | None, typer.Option(help="Folder of the data set [default: output].")]
+Output = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DIR|s3://BUCKET/PREFIX", help="Where the data set lies [default: output]."
+    ),
+]
 Since = Annotated[
     str | None, typer.Option(metavar="DATE", help="First day of the window, 2011-07-01.")
 ]

@@ -37,7 +37,7 @@ def sources_(
     from harvester.changes import changes, shown
     from harvester.crawl import project_settings
     from harvester.sources import Sources
-    from pipelines.dataset import Dataset
+    from pipelines.dataset import open_dataset
 
     settings = project_settings(output)
     found = Sources(settings)
@@ -45,7 +45,7 @@ def sources_(
     code = unusable(found, *chosen)
     known = {name: found.sound[name] for name in chosen if name in found.sound}
     if diff:
-        dataset = Dataset(Path(settings["HARVESTER_OUTPUT"]))
+        dataset = open_dataset(settings["HARVESTER_OUTPUT"]).refreshed()
         changed = [change for name in known for change in changes(dataset, name)]
         if as_json:
             print_json([asdict(change) for change in changed])
@@ -89,7 +89,7 @@ def status(
     from harvester.crawl import Exit, project_settings
     from harvester.sources import Sources
     from harvester.status import Status, duration, statuses
-    from pipelines.dataset import Dataset
+    from pipelines.dataset import open_dataset
 
     settings = project_settings(output)
     known = Sources(settings)
@@ -98,7 +98,7 @@ def status(
         oldest = duration(max_age) if max_age else None
     except ValueError as error:
         raise typer.BadParameter(f"--max-age {error}") from error
-    dataset = Dataset(Path(settings["HARVESTER_OUTPUT"]))
+    dataset = open_dataset(settings["HARVESTER_OUTPUT"]).refreshed()
     sound = [name for name in chosen if name in known.sound]
     others = known.unusable_of(chosen)
     found = statuses(dataset, sound, datetime.now(UTC), oldest)
@@ -304,4 +304,6 @@ def demo(output: Output = None) -> int:
     """Crawl two small sites that this command serves itself, and show what was stored."""
     from harvester.demo import run_demo
 
-    return run_demo(output or Path("output"))
+    if output and "://" in output:
+        raise typer.BadParameter(f"--output {output}: the demo writes to a folder")
+    return run_demo(Path(output or "output"))

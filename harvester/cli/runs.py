@@ -85,6 +85,7 @@ def crawl(
     from harvester.crawl import not_crawled, project_settings, worst
     from harvester.peek import is_address
     from harvester.sources import Sources
+    from pipelines.dataset import open_dataset
     from pipelines.identity import canonical_url
 
     settings = project_settings(output, verbose=verbose)
@@ -106,7 +107,7 @@ def crawl(
             raise typer.BadParameter(
                 "--start-url holds a login; set HTTPAUTH_USER in the source's file"
             )
-    _warn_of_demo(Path(settings["HARVESTER_OUTPUT"]), start_url)
+    _warn_of_demo(open_dataset(settings["HARVESTER_OUTPUT"]).root, start_url)
     arguments = {
         "start_url": start_url,
         **window_of(since, until),
@@ -173,9 +174,10 @@ def replay(
         ),
     ] = None,
     archive: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            help="Output folder whose archive is read [default: --output's own, else output]."
+            metavar="DIR|s3://BUCKET/PREFIX",
+            help="Output whose archive is read [default: --output's own, else output].",
         ),
     ] = None,
     accept: Annotated[
@@ -192,7 +194,7 @@ def replay(
     from harvester.crawl import Outcome as Result
     from harvester.replay import replay as rebuild
     from harvester.sources import Sources
-    from pipelines.dataset import Dataset
+    from pipelines.dataset import open_dataset
     from pipelines.run import run_started
 
     settings = project_settings(output)
@@ -204,8 +206,11 @@ def replay(
     if warc and (run or archive):
         raise typer.BadParameter("--warc names the files; --run and --archive choose others")
     window = window_of(since, until)
-    dataset = Dataset(Path(settings["HARVESTER_OUTPUT"]))
-    kept = Dataset(_archive_root(archive, dataset.root, project_settings(None)["HARVESTER_OUTPUT"]))
+    dataset = open_dataset(settings["HARVESTER_OUTPUT"]).refreshed()
+    default = project_settings(None)["HARVESTER_OUTPUT"]
+    kept = dataset
+    if archive is not None or not (dataset.root / "archive").is_dir():
+        kept = open_dataset(archive or default).refreshed()
     chosen = chosen_of(names, not names, known if warc else everyone.names)
     outcomes = [not_crawled(each) for each in everyone.unusable_of(chosen)]
     chosen = [source for source in chosen if source in known]
@@ -221,7 +226,7 @@ def replay(
             files = {s: dict.fromkeys(paths, "") for s, paths in found.items() if paths}
         if not files and not outcomes:
             what = f"run {run}" if run else "archived run of " + ", ".join(chosen)
-            raise typer.BadParameter(f"no {what} in {kept.root / 'archive'}")
+            raise typer.BadParameter(f"no {what} in {kept}/archive")
         for source, archives in files.items():
             try:
                 done = rebuild(
@@ -306,7 +311,7 @@ def backfill(
     from harvester.crawl import Exit, failed, gravest, project_settings
     from harvester.peek import is_address
     from harvester.sources import Sources
-    from pipelines.dataset import Dataset
+    from pipelines.dataset import open_dataset
 
     settings = project_settings(output, verbose=verbose)
     found = Sources(settings)
@@ -317,7 +322,7 @@ def backfill(
         if not is_address(url):
             raise typer.BadParameter(f"{url!r} is no http address")
     task = Task(archive=archive, max_pages=max_pages, **window_of(since, until))
-    dataset = Dataset(Path(settings["HARVESTER_OUTPUT"]))
+    dataset = open_dataset(settings["HARVESTER_OUTPUT"])
     try:
         done = fetch(dataset, found.sound[source], settings, task, start_url=start_url)
     except Exception as error:
@@ -359,12 +364,6 @@ def _show_changes(report: Report) -> None:
             if before is not None and old != new and field.name != "story_id":
                 typer.echo(f"  {field.name}: {printable(str(old))} -> {printable(str(new))}")
     typer.echo(f"{report.run.source}: {len(report.changes)} rows would change")
-
-
-def _archive_root(given: Path | None, output: Path, default: str) -> Path:
-    if given is not None:
-        return given
-    return output if (output / "archive").is_dir() else Path(default)
 
 
 def _warn_of_demo(output: Path, start_urls: Sequence[str] | None) -> None:

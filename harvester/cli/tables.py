@@ -28,25 +28,25 @@ def check(
     """Hold every file of the data set against what was written; name what is damaged."""
     from harvester.crawl import Exit, project_settings, sources
     from harvester.inspection import pieces
-    from pipelines.dataset import Dataset
+    from pipelines.dataset import open_dataset
 
     settings = project_settings(output)
     known = sources(settings)
-    dataset = Dataset(Path(settings["HARVESTER_OUTPUT"]))
+    dataset = open_dataset(settings["HARVESTER_OUTPUT"]).refreshed(anew=True)
     if not dataset.root.is_dir():
-        raise typer.BadParameter(f"--output {dataset.root}: no such folder")
+        raise typer.BadParameter(f"--output {dataset}: no such folder")
     chosen = chosen_of(names, not names, sorted({*known, *dataset.everyone()})) if names else []
     worst = Exit.OK
     for piece in pieces(dataset, chosen, known, settings):
         findings = piece.look()
         for finding in findings:
-            complain(f"{piece.name}: {finding}")
+            complain(f"{piece.name}: {dataset.named(finding)}")
         if findings and repair and piece.mend is not None:
             done = piece.mend(findings)
             findings = piece.look()
             complain(f"{piece.name}: {done}{'; what is left:' if findings else ''}")
             for finding in findings:
-                complain(f"{piece.name}: {finding}")
+                complain(f"{piece.name}: {dataset.named(finding)}")
         elif findings and repair:
             complain(f"{piece.name}: this cannot be repaired by itself")
         if findings:
@@ -57,12 +57,12 @@ def check(
 def diff(entry_id: EntryId, output: Output = None, as_json: Json = False) -> int:
     """Show what an entry said, version by version, and the page that proves each."""
     from harvester.crawl import project_settings
-    from pipelines.dataset import Dataset
+    from pipelines.dataset import open_dataset
 
-    root = Path(project_settings(output)["HARVESTER_OUTPUT"])
-    versions = Dataset(root).versions_of(entry_id)
+    dataset = open_dataset(project_settings(output)["HARVESTER_OUTPUT"]).refreshed()
+    versions = dataset.versions_of(entry_id)
     if not versions:
-        raise typer.BadParameter(f"no entry {entry_id!r} in {root}")
+        raise typer.BadParameter(f"no entry {entry_id!r} in {dataset}")
     if as_json:
         print_json([asdict(version) for version in versions])
         return 0
@@ -97,19 +97,19 @@ def export(
 ) -> int:
     """Write the entries, all or those of some sources, in another form."""
     from harvester.crawl import project_settings
-    from pipelines.dataset import Dataset
+    from pipelines.dataset import open_dataset
     from pipelines.export import as_csv, as_feed, as_jsonl, new_file, write_duckdb
 
     if to not in ("csv", "jsonl", "feed", "duckdb"):
         raise typer.BadParameter(f"--to {to!r}: there are csv, jsonl, feed, duckdb")
-    dataset = Dataset(Path(project_settings(output)["HARVESTER_OUTPUT"]))
+    dataset = open_dataset(project_settings(output)["HARVESTER_OUTPUT"]).refreshed()
     stored = dataset.sources()
     if not stored:
-        raise typer.BadParameter(f"no rows in {dataset.root}")
+        raise typer.BadParameter(f"no rows in {dataset}")
     for name in names or ():
         if name not in stored:
             raise typer.BadParameter(
-                f"no rows of {name!r} in {dataset.root}; there are {', '.join(stored)}"
+                f"no rows of {name!r} in {dataset}; there are {', '.join(stored)}"
             )
     chosen = list(dict.fromkeys(names or stored))
     if to == "feed" and len(chosen) != 1:

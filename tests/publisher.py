@@ -17,7 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from pipelines import ledger, table
-from pipelines.dataset import Dataset
+from pipelines.dataset import Dataset, Locked, open_dataset
 from pipelines.entry import Sighting
 from pipelines.ledger import Course
 from pipelines.publish import publish
@@ -80,7 +80,9 @@ def main() -> None:
         if not child:
             os.read(waiting, 1)
             try:
-                put(Dataset(Path(output)), source, int(day))
+                put(open_dataset(output), source, int(day))
+            except Locked:
+                os._exit(75)
             except OSError:
                 os._exit(1)
             os._exit(0)

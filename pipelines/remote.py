@@ -335,7 +335,9 @@ class RemoteDataset(Dataset):
         before = {n for n in notes.names() if _is_part(n, source)}
         parts = self._parts(source)
         if parts is not None and self._is_there(name) and not notes.is_clean(name):
-            self._put({n: self.root / n for n in parts - before}, notes)
+            # One that is there, and was written again here, was found damaged there.
+            fresh = (n for n in parts if n not in before or not notes.is_clean(n))
+            self._put({n: self.root / n for n in fresh}, notes)
             session.lease.hold()
             self._put({name: self.root / name}, notes)
             notes.save()

@@ -157,13 +157,13 @@ class Objects:
         return Seen(found["e_tag"] or "", found["size"])
 
     def names(self, folder: str) -> dict[str, Seen]:
-        """The objects in a folder, and in those below it."""
+        """The objects in a folder, and in those below it; ``""`` for all."""
         import obstore
 
         try:
             return {
                 each["path"]: Seen(each["e_tag"] or "", each["size"])
-                for some in obstore.list(self._store, folder, chunk_size=1000)
+                for some in obstore.list(self._store, folder or None, chunk_size=1000)
                 for each in some
             }
         except Exception as error:

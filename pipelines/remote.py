@@ -377,11 +377,8 @@ class RemoteDataset(Dataset):
         """The objects of a source."""
         found: dict[str, Seen] = {}
         folders = {Path(each.format(source=source)).parent.as_posix() for each in self.own}
-        folders |= {table.folder(source) for table in TABLES} if self.around is None else set()
-        folders |= {
-            str(p.relative_to(self.root)) for p in self.root.glob(f"*/{_SOURCE_AT}{source}")
-        }
-        for folder in folders:
+        folders |= {table.folder(source) for table in TABLES}
+        for folder in folders if self.around is None else ("",):  # one book, and little else
             found |= self.objects.names(folder)
         if seen := self.objects.look(self._manifest(source)):
             found[self._manifest(source)] = seen

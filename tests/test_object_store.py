@@ -26,7 +26,9 @@ import publisher
 import pytest
 from conftest import ROOT, a_page, article, listing
 
-from pipelines.dataset import Dataset
+from pipelines.check import check, check_stories
+from pipelines.dataset import Dataset, open_dataset
+from pipelines.storybook import ALL, Storybook
 
 pytest.importorskip("obstore", reason="the extra s3 is not installed")
 pytest.importorskip("flask", reason="moto's server is not installed")
@@ -120,6 +122,11 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
+class Server(ThreadingHTTPServer):
+    def handle_error(self, *_: object) -> None:
+        """Whom it kills hangs up."""
+
+
 @pytest.fixture(scope="module")
 def server() -> Iterator[tuple[str, int]]:
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
@@ -187,7 +194,7 @@ def store(server, tmp_path, monkeypatch) -> Iterator[Store]:
     client.create_bucket(Bucket=BUCKET)
     proxy = Proxy(server)
     handler = type("Bound", (Handler,), {"proxy": proxy})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as before:
+    with Server(("127.0.0.1", 0), handler) as before:
         proxy.url = f"http://127.0.0.1:{before.server_address[1]}"
         Thread(target=before.serve_forever, daemon=True).start()
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
@@ -397,19 +404,20 @@ def published(store: Store, folder: Path) -> dict[str, list[dict]]:
 @pytest.mark.parametrize("when", ["kill", "kill after"])
 @pytest.mark.parametrize("cold", [False, True], ids=["same machine", "another machine"])
 def test_killed_at_every_write_the_next_run_ends_what_it_began(
-    store, machines, tmp_path, when, cold
+    store, machines, tmp_path, monkeypatch, when, cold
 ) -> None:
     order = ORDERS[-1]
-    for each in ORDERS:
+    for each in ORDERS[:-1]:
         assert machines("first").publish(store, each) == 0
+    begun = store.download(tmp_path / "begun")
+    assert machines("first").publish(store, order) == 0
     whole = published(store, tmp_path / "whole")
     assert len(whole["entries"]) == 8
     prefix = store.prefix
     for number in count(1):
         store.prefix = f"{prefix}-{number}"
-        for each in ORDERS[:-1]:
-            assert machines("first").publish(store, each) == 0
-        before = published(store, tmp_path / f"before-{number}")
+        for path in (path for path in begun.rglob("*") if path.is_file()):
+            store.put(path.relative_to(begun).as_posix(), path.read_bytes())
         writes = count(1)
 
         def strike(method: str, name: str, writes=writes, number=number) -> str | None:
@@ -425,21 +433,26 @@ def test_killed_at_every_write_the_next_run_ends_what_it_began(
         # Who reads by the manifests finds all as it was before, or all as it is after.
         root = store.download(tmp_path / f"killed-{number}")
         rows = Dataset(root).records("early")
-        assert len(rows) in (len([r for r in before["entries"] if r["source"] == "early"]), 6)
+        assert len(rows) in (5, 6)
         if cold:
             store.let_leases_run_out()
         assert machines("second" if cold else "first").publish(store, order) == 0
         assert published(store, tmp_path / f"after-{number}") == whole, number
-        checked = Dataset(store.download(tmp_path / f"checked-{number}"))
-        assert not [str(f) for source in ("early", "late") for f in all_findings(checked, source)]
+        monkeypatch.setenv("HARVESTER_CACHE", str(tmp_path / "checker"))
+        for checked in (
+            open_dataset(store.address),
+            Dataset(store.download(tmp_path / f"checked-{number}")),
+        ):
+            for source in ("early", "late"):
+                assert all_findings(checked, source) == [], number
     assert number > 10
 
 
-def all_findings(dataset: Dataset, source: str) -> list:
-    from pipelines.check import check, check_stories
-
-    found = [*check(dataset, source), *check_stories(dataset)]
-    return [f for f in found if "archive file that proves rows" not in f.problem]
+def all_findings(dataset: Dataset, source: str) -> list[str]:
+    """What is wrong, but for the archive, which these runs do not have."""
+    with dataset.lock(source), Storybook(dataset).own.lock(ALL, wait=True):
+        found = [*check(dataset, source), *check_stories(dataset)]
+    return [str(f) for f in found if "archive file that proves rows" not in f.problem]
 
 
 @pytest.mark.parametrize(

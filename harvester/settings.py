@@ -9,7 +9,8 @@ SPIDER_MODULES = ["harvester.spiders"]
 NEWSPIDER_MODULE = "harvester.spiders"
 SPIDER_LOADER_CLASS = "harvester.sources.Sources"  # a broken file costs the others nothing
 
-# Where the data set lies; `--output DIR` or `scrapy crawl -s HARVESTER_OUTPUT=DIR` set it.
+# Where the data set lies, a folder or s3://bucket/prefix; `--output` or `scrapy crawl -s
+# HARVESTER_OUTPUT=DIR` set it.
 HARVESTER_OUTPUT = os.environ.get("HARVESTER_OUTPUT", "output")
 
 # Polite: say who asks, obey robots.txt, one request at a time with a pause.

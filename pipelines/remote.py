@@ -314,6 +314,10 @@ class RemoteDataset(Dataset):
         """The parts that are missing here; all that there are, where a manifest does not say which."""
         wanted = parts if parts is not None else [n for n in there if _is_part(n, source)]
         self._fetch({n: self.root / n for n in wanted if not self._is_there(n)}, notes)
+        for name in wanted:  # one that a run put there and had not noted when it died
+            seen = there.get(name)
+            if seen and notes.tag(name) is None and _mark(self.root / name)[:1] == [seen.size]:
+                notes.agree(name, seen.tag)
 
     def _pull_manifests(self) -> None:
         """The manifests of all sources: who tells stories must know who is there."""

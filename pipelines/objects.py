@@ -28,7 +28,8 @@ _LARGE: Final = 8 << 20  # bytes; above that a file goes up in pieces, which kno
 _REQUEST: Final = "30s"
 _TRIES: Final = 7  # more, each after twice the pause: some ten seconds
 _RETRY: Final = timedelta(seconds=40)  # no request is tried for longer
-_LEASE: Final = 120.0  # seconds: longer than a request with all its retries
+_LEASE: Final = 120.0  # seconds
+_SURE: Final = 75.0  # seconds: longer than a request with all its retries
 _RENEWED: Final = 30.0  # seconds between renewals
 _A_MOMENT: Final = 1.0  # seconds: what a run of another source takes to tell a story here
 _LOOKS: Final = 0.25  # seconds between looks at a lease that another has
@@ -274,7 +275,7 @@ class Lease:
     def hold(self) -> None:
         """Be sure that it is ours for longer than a request takes.  Raises ``Overtaken``."""
         with self._alone:
-            if not self._lost and self._until - time.time() < _LEASE / 2:
+            if not self._lost and self._until - time.time() < _SURE:
                 self._renew()
             if self._lost:
                 raise overtaken(self._objects.address, self._name.rpartition("/")[2])

@@ -27,8 +27,9 @@ import publisher
 import pytest
 from conftest import ROOT, a_page, article, listing
 
+from pipelines import objects
 from pipelines.check import check, check_stories
-from pipelines.dataset import Dataset, open_dataset
+from pipelines.dataset import Dataset, Locked, Overtaken, open_dataset
 from pipelines.known import ENTRIES, REVISIONS
 from pipelines.storybook import ALL, Storybook
 
@@ -309,6 +310,10 @@ def test_commands_that_look_need_no_copy(run, three_pages, store, tmp_path) -> N
     before = told(store.download(tmp_path / "before"))
     on_both("replay", "amnesty_org")
     assert told(store.download(tmp_path / "after")) == before
+    again = tmp_path / "again"
+    there = ("--archive", store.address, "--output", again)
+    assert run("harvester", "replay", "amnesty_org", *there, **store.env).code == 0
+    assert told(again) == before
     wrong = run("harvester", "diff", "e1-none", "--output", store.address, **store.env)
     assert (wrong.code, store.address in wrong.err, wrong.err.count("\n")) == (64, True, 1)
 
@@ -508,6 +513,29 @@ def test_what_another_machine_holds_is_left_to_it(run, three_pages, store) -> No
     assert three_pages.asked == []
     store.lease(".lock/amnesty_org", time.time() - 1)  # it died there
     assert crawl(run, three_pages, store.address, **store.env).code == 0
+
+
+def test_a_lease_is_renewed_until_another_has_it(store, monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr(objects, "_RENEWED", 0.01)
+    monkeypatch.setenv("HARVESTER_CACHE", str(tmp_path / "here"))
+    dataset = open_dataset(store.address)
+
+    def seen_again(before: bytes) -> bytes:
+        while (now := store.get(".lock/early")) == before:
+            time.sleep(0.01)
+        return now
+
+    with dataset.lock("early"):
+        seen_again(seen_again(store.get(".lock/early")))
+        store.lease(".lock/early", time.time() + 3600)
+        with pytest.raises(Overtaken, match=store.address):  # as soon as it looks
+            while True:
+                dataset.commit("early", (), "", {"runs/20260101T000000Z-early.json": b"{}"})
+                time.sleep(0.01)
+        claim = store.get(".lock/early")
+    assert store.get(".lock/early") == claim, "what is another's is not given back"
+    with pytest.raises(Locked, match=store.address), dataset.lock("early"):
+        pass
 
 
 @pytest.mark.parametrize("name", [".warc.gz", "entries/", "manifests/amnesty_org.json"])

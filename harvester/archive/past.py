@@ -17,9 +17,9 @@ from harvester.archive.writer import payload_digest
 
 
 class Past:
-    """The answers in some archive files, which are in the order of writing; ``at_hand`` brings a file."""
+    """The answers in some archive files, which are in the order of writing; ``at_hand`` brings one."""
 
-    def __init__(self, files: Sequence[Path], at_hand: Callable[[Path], object]) -> None:
+    def __init__(self, files: Sequence[Path], at_hand: Callable[[Path], object] = Path) -> None:
         self._at_hand = at_hand
         self._unread: Iterator[Path] = reversed(files)
         self._latest: dict[str, tuple[Path, Line]] = {}

@@ -99,10 +99,10 @@ def prove(entry_id: EntryId, output: Output = None, as_json: Json = False) -> in
         print_json([asdict(link) for link in chain])
     for link in chain:
         if link.holds is False:
-            complain(link.text)
+            complain(dataset.named(link.text))
         elif not as_json:
             word = "holds" if link.holds else "not looked at"
-            typer.echo(f"{word}: {printable(link.text)}")
+            typer.echo(f"{word}: {printable(dataset.named(link.text))}")
     return Exit.OK if all(link.holds is not False for link in chain) else Exit.DATA
 
 

@@ -236,10 +236,12 @@ class Dataset:
         changes: Sequence[Change[Any]],
         run_id: str,
         files: Mapping[str, bytes | Iterable[bytes]],
+        *,
+        last: bool = True,
     ) -> None:
         """Change the tables of a source and write some files (ledgers), all or nothing.
 
-        The caller holds the lock.
+        The caller holds the lock.  ``last``: the run has no more to change.
         """
         if not files and not any(changes):
             return

@@ -180,7 +180,9 @@ class Publication:
             changes = merged(self._dataset, book, self._run.source, known, rows, taken)
             total = stored.rows + len(changes[1].new)
             files = self._ledgers(course, total) if course else {}
-            self._dataset.commit(self._run.source, changes, self._run.run_id, files)
+            self._dataset.commit(
+                self._run.source, changes, self._run.run_id, files, last=course is not None
+            )
             book.commit(self._run.source)
         self._awaiting |= book.awaiting
         return total

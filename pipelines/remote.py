@@ -17,7 +17,7 @@ import hashlib
 import json
 import os
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -151,12 +151,19 @@ class RemoteDataset(Dataset):
         source: str,
         changes: Sequence[Change[Any]],
         run_id: str,
-        files: Mapping[str, bytes],
+        files: Mapping[str, bytes | Iterable[bytes]],
+        *,
+        last: bool = True,
     ) -> None:
-        """As in a folder, then in the store.  Raises ``Overtaken`` where another was quicker."""
+        """As in a folder, then in the store.  Raises ``Overtaken`` where another was quicker.
+
+        The store gets the rows of a run with the last of them, when their archive can come before them.
+        """
         session = self._sessions[source]
         session.lease.hold()
         super().commit(source, changes, run_id, files)
+        if not last:
+            return
         try:
             self._push(source, session)
         except Refused:

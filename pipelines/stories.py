@@ -275,10 +275,15 @@ class _Book:
             whole[inverse[late[sketches.owners]]] = True
             whole &= most > COMMON
         places = found.parts << _PART | found.rows
-        _, near = _sharing(sketches.owners, inverse, found.keys, places, counts <= COMMON)
+
+        def elsewhere() -> Array:
+            here = np.isin(places, np.fromiter(self._loaded, dtype=np.intp))
+            return counts - np.bincount(found.keys[here], minlength=keys.size)
+
+        # Who is at hand may begin no story any more.
+        _, near = _sharing(sketches.owners, inverse, found.keys, places, elsewhere() <= COMMON)
         self._load(np.concatenate([near, places[whole[found.keys]]]))
-        here = np.isin(places, np.fromiter(self._loaded, dtype=np.intp))
-        return keys, counts - np.bincount(found.keys[here], minlength=keys.size)
+        return keys, elsewhere()
 
     def _near(self, others: Array, asked: Sequence[int]) -> list[int]:
         """Those of others at hand that have a key of those who are asked for."""

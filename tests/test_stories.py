@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from importlib.util import module_from_spec, spec_from_file_location
@@ -15,14 +17,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_rows import DAWN, HOSTS, seen
 
-from pipelines import sketch, storybook, table
+from pipelines import sketch, storybook, sweep, table
+from pipelines import stories as stories_module
 from pipelines.check import check_stories
 from pipelines.dataset import Change, Dataset
 from pipelines.entry import Record
 from pipelines.ledger import Course
 from pipelines.publish import publish
 from pipelines.run import Run, next_run_id
-from pipelines.similarity import alike, could_be_alike, keys, text_of
+from pipelines.similarity import Text, alike, could_be_alike, keys, text_of
 from pipelines.stories import STORIES, Member, settle
 from pipelines.upsert import retell
 
@@ -242,21 +245,72 @@ def test_stories_do_not_depend_on_the_order_of_runs(
         storybook._AT_ONCE, table.FULL = kept
 
 
-def by_brute_force(rows: list[Record]) -> list[str]:
-    """The definition: the first one that begins a story, is alike, and shares two keys."""
-    texts = {row.entry_id: text_of(row.title, row.teaser) for row in rows}
-    begun: list[str] = []
+def by_brute_force(rows: Sequence[Record | Member], common: int = 64) -> list[str]:
+    """The definition: the first one that begins a story, is alike, and shares two keys.
+
+    A key counts that no more than ``common`` stories have before.
+    """
+    begun: list[Record | Member] = []
     story: dict[str, str] = {}
-    for row in sorted(rows, key=lambda r: (r.first_seen, r.source, r.entry_id)):
-        mine = texts[row.entry_id]
+    uses: Counter[int] = Counter()
+
+    def text(row: Record | Member) -> Text:
+        return text_of(row.title, row.teaser)
+
+    for row in sorted(rows, key=lambda r: (r.first_seen, source_of(r), r.entry_id)):
+        says = {key for key in keys(text(row)) if uses[key] <= common}
         for other in begun:
-            if alike(mine, texts[other]) and len(keys(mine) & keys(texts[other])) > 1:
-                story[row.entry_id] = other
+            if alike(text(row), text(other)) and len(says & keys(text(other))) > 1:
+                story[row.entry_id] = other.entry_id
                 break
         else:
-            begun.append(row.entry_id)
+            begun.append(row)
+            uses.update(keys(text(row)))
             story[row.entry_id] = row.entry_id
     return [story[row.entry_id] for row in rows]
+
+
+def source_of(row: Record | Member) -> str:
+    return row.of if isinstance(row, Member) else row.source
+
+
+TOLD = st.tuples(st.integers(0, 11), st.integers(1, 6), st.sampled_from(range(len(TEXTS))))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.lists(TOLD, min_size=1, max_size=6), min_size=1, max_size=5),
+    st.integers(0, 3),
+    st.integers(1, 5),
+)
+def test_stories_follow_the_rule_whatever_is_told_anew_and_whatever_many_share(
+    tmp_path_factory, histories, common, at_once
+) -> None:
+    """Entries come early and late, move, say something else; keys are common to very few already."""
+    kept = stories_module.COMMON, sweep.COMMON, sweep._BLOCK, table.FULL
+    stories_module.COMMON = sweep.COMMON = common
+    sweep._BLOCK = table.FULL = at_once
+    dataset = Dataset(tmp_path_factory.mktemp("o"))
+    now: dict[str, Member] = {}
+    try:
+        with dataset.lock("all"):
+            for history in histories:
+                told = {
+                    str(name): Member(
+                        entry_id=str(name), of="a", first_seen=DAWN + timedelta(days=day),
+                        title=TEXTS[text][0], teaser=TEXTS[text][1], story_id="", shown="",
+                    )
+                    for name, day, text in history
+                }  # fmt: skip
+                now |= told
+                stored = dataset.stored(STORIES, "all")
+                found = settle(told.values(), stored)
+                dataset.commit("all", [Change(stored, found.changed, found.new)], "", {})
+                rows = dataset.stored(STORIES, "all").all()
+                assert {row.entry_id for row in rows} == now.keys()
+                assert [row.story_id for row in rows] == by_brute_force(rows, common)
+    finally:
+        stories_module.COMMON, sweep.COMMON, sweep._BLOCK, table.FULL = kept
 
 
 @pytest.mark.parametrize("what", ["gone", "behind", "torn"])

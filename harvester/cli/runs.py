@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
@@ -21,6 +21,7 @@ from harvester.cli.arguments import (
     Since,
     Until,
     Verbose,
+    Workers,
     chosen_of,
     unusable,
     window_of,
@@ -29,6 +30,7 @@ from harvester.terminal import complain, print_json, printable
 
 if TYPE_CHECKING:
     from harvester.crawl import Outcome
+    from harvester.orders import Result
     from pipelines.publish import Report
 
 
@@ -75,6 +77,7 @@ def crawl(
             metavar="FILE", envvar="HARVESTER_LOG", help="Append a JSON line for each source."
         ),
     ] = None,
+    workers: Workers = None,
     output: Output = None,
     as_json: Json = False,
     verbose: Verbose = False,
@@ -83,8 +86,10 @@ def crawl(
     from harvester import alerts
     from harvester.crawl import crawl as run
     from harvester.crawl import not_crawled, project_settings, worst
+    from harvester.orders import orders
     from harvester.peek import is_address
     from harvester.sources import Sources
+    from harvester.workers import run_here
     from pipelines.identity import canonical_url
 
     settings = project_settings(output, verbose=verbose)
@@ -116,11 +121,13 @@ def crawl(
     }
     if ping:
         _tell(lambda: alerts.ping(ping, "start"))
-    outcomes = run(
-        {name: arguments for name in chosen if name in known.sound},
-        settings,
-        progress=sys.stderr.isatty() and not verbose,
-    )
+    runs = {name: arguments for name in chosen if name in known.sound}
+    watched = sys.stderr.isatty() and not verbose
+    if workers:
+        told = orders("crawl", runs, known, settings, watched=watched)
+        outcomes = [each.outcome for each in run_here(told, workers, progress=watched)]
+    else:
+        outcomes = run(runs, settings, progress=watched)
     outcomes += map(not_crawled, known.unusable_of(chosen))
     _show(outcomes, as_json)
     wrong = "".join(f"{o.source}: {printable(o.problem)}\n" for o in outcomes if o.problem)
@@ -163,6 +170,9 @@ def _log(file: Path, outcomes: Sequence[Outcome]) -> None:
 
 def replay(
     names: Names = None,
+    all_: Annotated[
+        bool, typer.Option("--all", help="Replay every source, as without a name.")
+    ] = False,
     since: Since = None,
     until: Until = None,
     run: Annotated[str | None, typer.Option(metavar="ID", help="Only this run.")] = None,
@@ -184,14 +194,15 @@ def replay(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would change; write nothing.")
     ] = False,
+    workers: Workers = None,
     output: Output = None,
     as_json: Json = False,
 ) -> int:
     """Rebuild the data set from the archive, without the network."""
-    from harvester.crawl import Exit, failed, judge, not_crawled, project_settings, worst
-    from harvester.crawl import Outcome as Result
-    from harvester.replay import replay as rebuild
+    from harvester.crawl import not_crawled, project_settings, worst
+    from harvester.orders import orders, reread
     from harvester.sources import Sources
+    from harvester.workers import run_here
     from pipelines.dataset import Dataset
     from pipelines.run import run_started
 
@@ -206,7 +217,7 @@ def replay(
     window = window_of(since, until)
     dataset = Dataset(Path(settings["HARVESTER_OUTPUT"]))
     kept = Dataset(_archive_root(archive, dataset.root, project_settings(None)["HARVESTER_OUTPUT"]))
-    chosen = chosen_of(names, not names, known if warc else everyone.names)
+    chosen = chosen_of(names, all_ or not names, known if warc else everyone.names)
     outcomes = [not_crawled(each) for each in everyone.unusable_of(chosen)]
     chosen = [source for source in chosen if source in known]
     if run and run_started(run) is None:
@@ -222,33 +233,29 @@ def replay(
         if not files and not outcomes:
             what = f"run {run}" if run else "archived run of " + ", ".join(chosen)
             raise typer.BadParameter(f"no {what} in {kept.root / 'archive'}")
-        for source, archives in files.items():
-            try:
-                done = rebuild(
-                    dataset,
-                    known[source](),
-                    settings,
-                    archives,
-                    since=window["since"],
-                    until=window["until"],
-                    # The whole archive says what the rows are; a part of it can only add to them.
-                    rebuild=not (warc or run or since or until),
-                    accept=accept,
-                    dry_run=dry_run,
-                )
-            except Exception as error:
-                outcomes.append(failed(source, error))
-                continue
-            outcome = judge(source, done.report)
-            # Damage to an archive is a matter of data, not of a site being down.
-            if outcome.exit is Exit.UNAVAILABLE:
-                outcome = Result(source, Exit.DATA, outcome.problem, done.report)
-            outcomes.append(outcome)
-            if not as_json:
+        runs: dict[str, dict[str, Any]] = {
+            source: {
+                "archives": {str(path): name for path, name in archives.items()},
+                **window,
+                # The whole archive says what the rows are; a part of it can only add to them.
+                "rebuild": not (warc or run or since or until),
+                "accept": accept,
+                "dry_run": dry_run,
+            }
+            for source, archives in files.items()
+        }
+        results: Iterable[Result]
+        if workers:
+            results = run_here(orders("replay", runs, everyone, settings), workers)
+        else:
+            results = (reread(everyone, source, settings, **runs[source]) for source in runs)
+        for result in results:
+            outcomes.append(result.outcome)
+            if result.outcome.report and not as_json:
                 if dry_run:
-                    _show_changes(done.report)
+                    _show_changes(result.outcome.report)
                 if warc:
-                    _show_others(source, done.others)
+                    _show_others(result.outcome.source, result.others)
     _show(outcomes, as_json)
     return worst(outcomes)
 

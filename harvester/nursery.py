@@ -106,6 +106,8 @@ class Nursery:
         """Have a child perform an order."""
         if self._server is None:
             self._server, self._door = _start()
+        if not self._children:
+            self._killed = False
         reader, writer = Pipe(duplex=False)
         self._begun += 1
         self._children[self._begun] = (order.source, reader)

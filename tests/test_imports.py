@@ -57,6 +57,7 @@ ONLY_IN = {
     "pyarrow": "pipelines.table",
     "typer": "harvester.cli* harvester.demo harvester.terminal",
     "filelock": "pipelines.dataset",
+    "distributed": "harvester.cluster",
     "rapidfuzz": "pipelines.similarity pipelines.comparison",
     "playwright": "harvester.renderer",
     "scrapy_playwright": "harvester.renderer",

@@ -26,6 +26,13 @@ Workers = Annotated[
     int | None,
     typer.Option(min=1, metavar="N", help="Each source in a process of its own, N at a time."),
 ]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Let a Dask cluster do it: tcp://HOST:8786, or local for one of --workers processes.",
+    ),
+]
 Verbose = Annotated[bool, typer.Option(help="Show Scrapy's log on standard error.")]
 
 

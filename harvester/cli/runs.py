@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
@@ -15,6 +16,7 @@ from urllib.parse import urlsplit
 import typer
 
 from harvester.cli.arguments import (
+    Cluster,
     Json,
     Names,
     Output,
@@ -29,8 +31,10 @@ from harvester.cli.arguments import (
 from harvester.terminal import complain, print_json, printable
 
 if TYPE_CHECKING:
+    from scrapy.settings import Settings
+
     from harvester.crawl import Outcome
-    from harvester.orders import Result
+    from harvester.orders import Order, Result
     from pipelines.publish import Report
 
 
@@ -78,18 +82,19 @@ def crawl(
         ),
     ] = None,
     workers: Workers = None,
+    cluster: Cluster = None,
     output: Output = None,
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> int:
     """Fetch listings, archive them, and merge their entries into the data set."""
     from harvester import alerts
+    from harvester.cluster import NoCluster
     from harvester.crawl import crawl as run
     from harvester.crawl import not_crawled, project_settings, worst
     from harvester.orders import orders
     from harvester.peek import is_address
     from harvester.sources import Sources
-    from harvester.workers import run_here
     from pipelines.identity import canonical_url
 
     settings = project_settings(output, verbose=verbose)
@@ -123,21 +128,51 @@ def crawl(
         _tell(lambda: alerts.ping(ping, "start"))
     runs = {name: arguments for name in chosen if name in known.sound}
     watched = sys.stderr.isatty() and not verbose
-    if workers:
-        told = orders("crawl", runs, known, settings, watched=watched)
-        outcomes = [each.outcome for each in run_here(told, workers, progress=watched)]
+    trouble = ""
+    if workers or cluster:
+        told = partial(orders, "crawl", runs, known, settings, watched=watched)
+        try:
+            outcomes = [each.outcome for each in _spread(told, settings, workers, cluster, watched)]
+        except NoCluster as error:
+            complain(str(error))
+            outcomes, trouble, code = [], f"{error}\n", error.exit
     else:
         outcomes = run(runs, settings, progress=watched)
     outcomes += map(not_crawled, known.unusable_of(chosen))
     _show(outcomes, as_json)
-    wrong = "".join(f"{o.source}: {printable(o.problem)}\n" for o in outcomes if o.problem)
+    wrong = trouble + "".join(
+        f"{o.source}: {printable(o.problem)}\n" for o in outcomes if o.problem
+    )
     if log:
         _log(log, outcomes)
     if alert and wrong:
         _tell(lambda: alerts.alert(alert, wrong))
     if ping:
         _tell(lambda: alerts.ping(ping, "failure" if wrong else "success", wrong))
-    return worst(outcomes)
+    return code if trouble else worst(outcomes)
+
+
+def _spread(
+    told: Callable[[], list[Order]],
+    settings: Settings,
+    workers: int | None,
+    cluster: str | None,
+    watched: bool = False,
+) -> list[Result]:
+    """Have orders performed by processes of this machine, or by a cluster.  Raises ``NoCluster``."""
+    from harvester.cluster import LOCAL, run_there
+    from harvester.workers import run_here
+
+    if not cluster:
+        return run_here(told(), workers or 1, progress=watched)
+    if workers and cluster != LOCAL:
+        raise typer.BadParameter("--workers N is for --cluster local; another one has its own")
+    output = settings["HARVESTER_OUTPUT"]
+    if "://" not in output:  # wherever a worker was started
+        output = str(Path(output).absolute())
+        settings.set("HARVESTER_OUTPUT", output, priority="cmdline")
+    patience = settings.getfloat("HARVESTER_PATIENCE")
+    return run_there(told(), cluster, output, workers=workers, patience=patience, progress=watched)
 
 
 def _tell(call: Callable[[], None]) -> None:
@@ -195,14 +230,15 @@ def replay(
         bool, typer.Option("--dry-run", help="Show what would change; write nothing.")
     ] = False,
     workers: Workers = None,
+    cluster: Cluster = None,
     output: Output = None,
     as_json: Json = False,
 ) -> int:
     """Rebuild the data set from the archive, without the network."""
+    from harvester.cluster import NoCluster
     from harvester.crawl import not_crawled, project_settings, worst
     from harvester.orders import orders, reread
     from harvester.sources import Sources
-    from harvester.workers import run_here
     from pipelines.dataset import Dataset
     from pipelines.run import run_started
 
@@ -212,11 +248,15 @@ def replay(
     if warc:  # one --warc may be followed by several files, as a shell's * gives them
         warc += [Path(name) for name in names or () if name not in known]
         names = [name for name in names or () if name in known]
+    if warc and cluster:
+        raise typer.BadParameter("--warc names files of this machine; use --workers")
     if warc and (run or archive):
         raise typer.BadParameter("--warc names the files; --run and --archive choose others")
     window = window_of(since, until)
     dataset = Dataset(Path(settings["HARVESTER_OUTPUT"]))
     kept = Dataset(_archive_root(archive, dataset.root, project_settings(None)["HARVESTER_OUTPUT"]))
+    if cluster:  # wherever a worker was started
+        kept = Dataset(kept.root.absolute())
     chosen = chosen_of(names, all_ or not names, known if warc else everyone.names)
     outcomes = [not_crawled(each) for each in everyone.unusable_of(chosen)]
     chosen = [source for source in chosen if source in known]
@@ -245,8 +285,13 @@ def replay(
             for source, archives in files.items()
         }
         results: Iterable[Result]
-        if workers:
-            results = run_here(orders("replay", runs, everyone, settings), workers)
+        if workers or cluster:
+            told = partial(orders, "replay", runs, everyone, settings)
+            try:
+                results = _spread(told, settings, workers, cluster)
+            except NoCluster as error:
+                complain(str(error))
+                return error.exit
         else:
             results = (reread(everyone, source, settings, **runs[source]) for source in runs)
         for result in results:

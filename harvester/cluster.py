@@ -164,7 +164,8 @@ def _what_became(source: str, future: Future) -> Ended | Lost:
             return Ended(source, Result(Outcome(source, Exit.BUG, problem, None)))
         times = error.allowed_failures + 1
         return Lost(source, f"{times} workers of the cluster died while they were doing it")
-    return Lost(source, "the cluster lost sight of it; the next run publishes what it had fetched")
+    reason = "the cluster lost sight of it; the next run publishes what it had fetched"
+    return Lost(source, reason, Exit.TRY_LATER)
 
 
 # ------------------------------------------------------------------ the cluster
@@ -175,8 +176,9 @@ def _client(address: str, workers: int | None) -> Iterator[Client]:
     except ImportError as error:
         reason = f"--cluster needs Dask ({error}); install it: pip install 'harvester[cluster]'"
         raise NoCluster(Exit.CONFIG, reason) from None
-    for name in ("distributed", "tornado"):  # what matters of it is told
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    for name in [*logging.root.manager.loggerDict]:  # what matters of it is told
+        if name.partition(".")[0] in ("distributed", "tornado"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     if address == LOCAL:
         # A terminal's interrupt is this process's to pass on.
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)

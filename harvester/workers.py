@@ -30,6 +30,7 @@ class Lost:
 
     source: str
     reason: str
+    exit: Exit = Exit.OS_ERROR
 
 
 class Crew(Protocol):
@@ -155,7 +156,7 @@ class _Shift:
         self._running.pop(source).end()
         self._turns.end(source)
         if isinstance(event, Lost):
-            result = Result(Outcome(source, Exit.OS_ERROR, event.reason, None))
+            result = Result(Outcome(source, event.exit, event.reason, None))
         else:
             result = event.result
         if self._retelling:

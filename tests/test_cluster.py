@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -53,9 +53,18 @@ class Cluster:
         wait_for(lambda: self.file.read_text().endswith("}"))
         self.address = json.loads(self.file.read_text())["address"]
 
-    def start(self, what: str, *more: str, root: Path | None = None) -> subprocess.Popen:
+    def start(
+        self, what: str, *more: str, root: Path | None = None, within: Sequence[str] = ()
+    ) -> subprocess.Popen:
         root = root or self.project.root
-        order = [Path(sys.executable).parent / "dask", what, "--scheduler-file", self.file, *more]
+        order = [
+            *within,
+            Path(sys.executable).parent / "dask",
+            what,
+            "--scheduler-file",
+            self.file,
+            *more,
+        ]
         process = subprocess.Popen(
             [*map(str, order), "--no-dashboard"],
             cwd=root, env={**os.environ, "PYTHONPATH": str(root)},
@@ -241,6 +250,20 @@ def test_nobody_outlives_a_command_with_a_cluster_of_its_own(web, project) -> No
     wait_for(lambda: not any(map(alive, everyone)))
 
 
+def test_what_was_begun_is_published_though_the_command_is_killed(web, project, cluster) -> None:
+    names = waiting_sources(web, project)
+    cluster.workers(2)
+    process = project.begin("crawl", "--all", "--cluster", cluster.address)
+    wait_for(lambda: sum(asked(web, f"/{name}/1") for name in names) == 2)
+    process.kill()
+    process.wait(60)
+    time.sleep(3)
+    web.let_go.set()
+    wait_for(lambda: not any(map(alive, pids(project))))
+    assert len(frame(project.output)) == 2 * 4
+    assert len(pids(project)) == 2, "nothing else was begun"
+
+
 # ------------------------------------------------------------------ what cannot be used
 def test_a_cluster_that_cannot_be_used_is_told_in_one_line(project, cluster) -> None:
     project.source("one", "http://127.0.0.1:9/one/1")
@@ -268,6 +291,20 @@ def test_a_worker_of_another_version_is_told(project, cluster, tmp_path) -> None
     assert (done.code, len(done.err)) == (78, 1), done.err
     assert "has harvester 0.0.9, the command is" in done.err[0]
     assert "install the same version" in done.err[0]
+
+
+def test_a_worker_that_does_not_share_the_output_is_told(project, cluster) -> None:
+    project.source("one", "http://127.0.0.1:9/one/1")
+    project.output.mkdir()
+    apart = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none "$0" && exec "$@"']
+    apart.append(str(project.output))
+    if not shutil.which("unshare") or subprocess.run([*apart, "true"], check=False).returncode:
+        pytest.skip("no folder can be hidden from a process here")
+    cluster.start("worker", "--nthreads", "1", within=apart)
+    done = project.run("crawl", "--all", "--cluster", cluster.address)
+    assert (done.code, len(done.err)) == (78, 1), done.err
+    assert f"does not see {project.output}; all workers must share" in done.err[0]
+    assert not (project.output / "archive").exists()
 
 
 def test_without_dask_it_is_said_what_to_install(project) -> None:

@@ -104,10 +104,12 @@ class Nursery:
 
     def begin(self, order: Order) -> None:
         """Have a child perform an order."""
-        if self._server is None:
-            self._server, self._door = _start()
         if not self._children:
             self._killed = False
+            if self._server is not None and self._server.poll() is not None:
+                self._close()
+        if self._server is None:
+            self._server, self._door = _start()
         reader, writer = Pipe(duplex=False)
         self._begun += 1
         self._children[self._begun] = (order.source, reader)
@@ -181,10 +183,10 @@ class Nursery:
     def _bury(self) -> Iterator[Ended]:
         """The server has gone, and its children with it; the next order gets another one."""
         self._close()
-        for source, reader in self._children.values():
+        while self._children:
+            _, (source, reader) = self._children.popitem()
             reader.close()
             yield Ended(source, Result(Outcome(source, Exit.OS_ERROR, _GONE, None)))
-        self._children.clear()
 
     def _signal(self, number: int) -> None:
         if self._server is not None:

@@ -56,6 +56,8 @@ check: lint test
 
 lock: $(VENV)/installed-dev
 	$(BIN)/uv pip compile -q --universal --no-annotate --generate-hashes --group build pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile -q --universal --no-annotate --generate-hashes --group build --extra cluster --extra s3 -c requirements.lock \
+		pyproject.toml -o requirements-cluster.lock
 	$(BIN)/uv pip compile -q --universal --no-annotate --generate-hashes --group build --group dev -c requirements.lock \
 		pyproject.toml -o requirements-dev.lock
 

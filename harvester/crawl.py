@@ -26,7 +26,7 @@ from twisted.logger import LogEvent, LogLevel, eventAsText, globalLogBeginner
 
 from harvester.browser import CannotRender
 from harvester.paging import StopReason
-from harvester.progress import Progress
+from harvester.progress import Count, Progress, listen
 from harvester.project import ProjectError, settings_module
 from harvester.sources import Sources, Unusable
 from harvester.spider import ListingSpider
@@ -45,6 +45,7 @@ class Exit(IntEnum):
     DATA = 65
     UNAVAILABLE = 69
     BUG = 70
+    OS_ERROR = 71
     CANNOT_CREATE = 73
     IO_ERROR = 74
     TRY_LATER = 75
@@ -56,6 +57,7 @@ PUBLISH = "pipelines.item_pipeline.PublishPipeline"
 # The gravest of several outcomes speaks for the whole command.
 _GRAVITY = (
     Exit.BUG,
+    Exit.OS_ERROR,
     Exit.IO_ERROR,
     Exit.CANNOT_CREATE,
     Exit.DATA,
@@ -105,8 +107,41 @@ def sources(settings: Settings) -> dict[str, type[ListingSpider]]:
     return Sources(settings).sound
 
 
+class Turns:
+    """Whose turn it is: sources one after the other, never two of one host at the same time."""
+
+    def __init__(self, hosts: Mapping[str, frozenset[str]]) -> None:
+        self._hosts = hosts
+        self._waiting = dict.fromkeys(hosts)
+        self._busy: set[str] = set()
+
+    def __bool__(self) -> bool:
+        """Whether any source still waits for its turn."""
+        return bool(self._waiting)
+
+    def take(self) -> str | None:
+        """Begin the next source whose hosts are free; ``None`` where there is none."""
+        name = next((n for n in self._waiting if not self._hosts[n] & self._busy), None)
+        if name is not None:
+            del self._waiting[name]
+            self._busy |= self._hosts[name]
+        return name
+
+    def end(self, name: str) -> None:
+        """A source that was taken has ended."""
+        self._busy -= self._hosts[name]
+
+    def again(self, name: str) -> None:
+        """Let a source that has ended wait for another turn."""
+        self._waiting[name] = None
+
+
 def crawl(
-    runs: Mapping[str, Mapping[str, Any]], settings: Settings, *, progress: bool
+    runs: Mapping[str, Mapping[str, Any]],
+    settings: Settings,
+    *,
+    progress: bool,
+    tell: Count | None = None,
 ) -> list[Outcome]:
     """Crawl sources, each by itself; ``runs`` holds each one's spider arguments.
 
@@ -131,27 +166,24 @@ def crawl(
         )
     # Else the first crawler does it, and if that one cannot be made, none can.
     install_reactor(settings["TWISTED_REACTOR"], settings["ASYNCIO_EVENT_LOOP"])
-    waiting = {name: _hosts(process.spider_loader.load(name), settings) for name in runs}
-    busy: set[str] = set()
+    turns = Turns({name: hosts_of(process.spider_loader.load(name), settings) for name in runs})
     begun: dict[str, Crawler] = {}
     outcomes: dict[str, Outcome] = {}
     with Progress(enabled=progress) as shown:
 
         async def one_after_another() -> None:
-            while name := next((n for n, hosts in waiting.items() if not hosts & busy), None):
-                if process.stopping:
-                    return
-                hosts = waiting.pop(name)
-                busy.update(hosts)
+            while not process.stopping and (name := turns.take()):
                 raised = None
                 try:
                     begun[name] = process.create_crawler(name)
                     shown.watch(name, begun[name])
+                    if tell:
+                        listen(begun[name], tell)
                     await process.crawl(begun[name], **runs[name])
                 except Exception as error:
                     raised = error
                 outcomes[name] = _outcome(name, begun.pop(name, None), raised)
-                busy.difference_update(hosts)
+                turns.end(name)
                 if len(outcomes) % at_once == 0:
                     gc.collect()  # a crawler that has ended holds all its entries, and is a cycle
 
@@ -159,7 +191,7 @@ def crawl(
             Deferred.fromCoroutine(one_after_another())
         process.start()
     outcomes |= {name: _outcome(name, crawler, None) for name, crawler in begun.items()}
-    return [outcomes.get(name) or Outcome(name, *_NOT_BEGUN) for name in runs]
+    return [outcomes.get(name) or Outcome(name, *NOT_BEGUN) for name in runs]
 
 
 def worst(outcomes: Sequence[Outcome]) -> Exit:
@@ -183,7 +215,7 @@ class _Process(CrawlerProcess):
         return super().stop()
 
 
-_NOT_BEGUN = (Exit.TRY_LATER, "interrupted before it began", None)
+NOT_BEGUN = (Exit.TRY_LATER, "interrupted before it began", None)
 
 
 # What Twisted takes for a bug and is none.  Scrapy gives an idle connection a second to close; where
@@ -199,7 +231,7 @@ def _tell_bugs(event: LogEvent) -> None:
         print(eventAsText(event), file=sys.stderr)  # noqa: T201 a traceback has many lines
 
 
-def _hosts(spider: type[Spider], settings: Settings) -> frozenset[str]:
+def hosts_of(spider: type[Spider], settings: Settings) -> frozenset[str]:
     """The hosts that only one source may use at a time; not those that take several requests at once."""
     slots = settings.getdict("DOWNLOAD_SLOTS")
     patient = {name for name, slot in slots.items() if slot.get("concurrency", 1) > 1}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -15,6 +16,51 @@ from pipelines.entry import Batch
 
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler
+
+
+Count = Callable[[int, int], None]  # takes the pages and the entries so far
+
+
+def listen(crawler: Crawler, count: Count) -> None:
+    """Have the pages and entries of a crawler counted."""
+    pages = entries = 0
+
+    def page(request: Any, **_: Any) -> None:
+        nonlocal pages
+        pages += "chain" in request.cb_kwargs  # not robots.txt
+        count(pages, entries)
+
+    def entry(item: Any, **_: Any) -> None:
+        nonlocal entries
+        entries += len(item.sightings) if isinstance(item, Batch) else 1
+        count(pages, entries)
+
+    crawler.signals.connect(page, signals.response_received, weak=False)
+    crawler.signals.connect(entry, signals.item_scraped, weak=False)
+
+
+class Line:
+    """What is shown of one source."""
+
+    def __init__(self, bars: Bars, name: str) -> None:
+        self._bars = bars
+        self._began = monotonic()
+        self._task = bars.add_task(name, total=None, entries=0, pages_rate=0.0, entries_rate=0.0)
+
+    def count(self, pages: int, entries: int) -> None:
+        """Show how far it is."""
+        seconds = max(monotonic() - self._began, 0.001)
+        self._bars.update(
+            self._task,
+            completed=pages,
+            entries=entries,
+            pages_rate=pages / seconds,
+            entries_rate=entries / seconds,
+        )
+
+    def end(self) -> None:
+        """Take the line away: a terminal has fewer lines than some have sources."""
+        self._bars.update(self._task, visible=False)
 
 
 class Progress:
@@ -34,39 +80,14 @@ class Progress:
 
     def watch(self, name: str, crawler: Crawler) -> None:
         """Show a line for this crawler."""
-        task = self._bars.add_task(name, total=None, entries=0, pages_rate=0.0, entries_rate=0.0)
-        began = monotonic()
-        pages = entries = 0
-
-        def show() -> None:
-            seconds = max(monotonic() - began, 0.001)
-            self._bars.update(
-                task,
-                completed=pages,
-                entries=entries,
-                pages_rate=pages / seconds,
-                entries_rate=entries / seconds,
-            )
-
-        def end() -> None:
-            self._bars.update(
-                task, visible=False
-            )  # a terminal has fewer lines than some have sources
-
-        def page(request: Any, **_: Any) -> None:
-            nonlocal pages
-            pages += "chain" in request.cb_kwargs  # not robots.txt
-            show()
-
-        def entry(item: Any, **_: Any) -> None:
-            nonlocal entries
-            entries += len(item.sightings) if isinstance(item, Batch) else 1
-            show()
-
         if not self._bars.disable:
-            crawler.signals.connect(page, signals.response_received, weak=False)
-            crawler.signals.connect(entry, signals.item_scraped, weak=False)
-            crawler.signals.connect(end, signals.spider_closed, weak=False)
+            line = self.line(name)
+            listen(crawler, line.count)
+            crawler.signals.connect(line.end, signals.spider_closed, weak=False)
+
+    def line(self, name: str) -> Line:
+        """A line for what is counted elsewhere."""
+        return Line(self._bars, name)
 
     def __enter__(self) -> Self:
         self._bars.start()

@@ -49,6 +49,9 @@ CLOSESPIDER_TIMEOUT = 2 * 60 * 60
 # Scrapy starts all sources at once, and each holds three files open or more: its lock, its archive, a
 # connection.  So many leave room in the 256 files that some systems allow, and wait for 32 sites.
 HARVESTER_AT_ONCE = 32
+# Seconds for which `--cluster` tries a source again that another process holds: a run that was taken for
+# dead, and is not, ends or is killed by then.
+HARVESTER_PATIENCE = 900.0
 REDIRECT_MAX_TIMES = 5
 # The recorder keeps what came of an answer that ended early, and asks again.
 DOWNLOAD_FAIL_ON_DATALOSS = False

@@ -26,6 +26,17 @@ Since = Annotated[
 ]
 Until = Annotated[str | None, typer.Option(metavar="DATE", help="Last day of the window.")]
 Json = Annotated[bool, typer.Option("--json", help="Print a report that machines read.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="Each source in a process of its own, N at a time."),
+]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Let a Dask cluster do it: tcp://HOST:8786, or local for one of --workers processes.",
+    ),
+]
 Verbose = Annotated[bool, typer.Option(help="Show Scrapy's log on standard error.")]
 
 

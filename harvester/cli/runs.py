@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
@@ -15,12 +16,14 @@ from urllib.parse import urlsplit
 import typer
 
 from harvester.cli.arguments import (
+    Cluster,
     Json,
     Names,
     Output,
     Since,
     Until,
     Verbose,
+    Workers,
     chosen_of,
     unusable,
     window_of,
@@ -28,7 +31,10 @@ from harvester.cli.arguments import (
 from harvester.terminal import complain, print_json, printable
 
 if TYPE_CHECKING:
+    from scrapy.settings import Settings
+
     from harvester.crawl import Outcome
+    from harvester.orders import Order, Result
     from pipelines.publish import Report
 
 
@@ -75,14 +81,18 @@ def crawl(
             metavar="FILE", envvar="HARVESTER_LOG", help="Append a JSON line for each source."
         ),
     ] = None,
+    workers: Workers = None,
+    cluster: Cluster = None,
     output: Output = None,
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> int:
     """Fetch listings, archive them, and merge their entries into the data set."""
     from harvester import alerts
+    from harvester.cluster import NoCluster
     from harvester.crawl import crawl as run
     from harvester.crawl import not_crawled, project_settings, worst
+    from harvester.orders import orders
     from harvester.peek import is_address
     from harvester.sources import Sources
     from pipelines.dataset import open_dataset
@@ -117,21 +127,53 @@ def crawl(
     }
     if ping:
         _tell(lambda: alerts.ping(ping, "start"))
-    outcomes = run(
-        {name: arguments for name in chosen if name in known.sound},
-        settings,
-        progress=sys.stderr.isatty() and not verbose,
-    )
+    runs = {name: arguments for name in chosen if name in known.sound}
+    watched = sys.stderr.isatty() and not verbose
+    trouble = ""
+    if workers or cluster:
+        told = partial(orders, "crawl", runs, known, settings, watched=watched)
+        try:
+            outcomes = [each.outcome for each in _spread(told, settings, workers, cluster, watched)]
+        except NoCluster as error:
+            complain(str(error))
+            outcomes, trouble, code = [], f"{error}\n", error.exit
+    else:
+        outcomes = run(runs, settings, progress=watched)
     outcomes += map(not_crawled, known.unusable_of(chosen))
     _show(outcomes, as_json)
-    wrong = "".join(f"{o.source}: {printable(o.problem)}\n" for o in outcomes if o.problem)
+    wrong = trouble + "".join(
+        f"{o.source}: {printable(o.problem)}\n" for o in outcomes if o.problem
+    )
     if log:
         _log(log, outcomes)
     if alert and wrong:
         _tell(lambda: alerts.alert(alert, wrong))
     if ping:
         _tell(lambda: alerts.ping(ping, "failure" if wrong else "success", wrong))
-    return worst(outcomes)
+    return code if trouble else worst(outcomes)
+
+
+def _spread(
+    told: Callable[[], list[Order]],
+    settings: Settings,
+    workers: int | None,
+    cluster: str | None,
+    watched: bool = False,
+) -> list[Result]:
+    """Have orders performed by processes of this machine, or by a cluster.  Raises ``NoCluster``."""
+    from harvester.cluster import LOCAL, run_there
+    from harvester.workers import run_here
+
+    if not cluster:
+        return run_here(told(), workers or 1, progress=watched)
+    if workers and cluster != LOCAL:
+        raise typer.BadParameter("--workers N is for --cluster local; another one has its own")
+    output = settings["HARVESTER_OUTPUT"]
+    if "://" not in output:  # wherever a worker was started
+        output = str(Path(output).absolute())
+        settings.set("HARVESTER_OUTPUT", output, priority="cmdline")
+    patience = settings.getfloat("HARVESTER_PATIENCE")
+    return run_there(told(), cluster, output, workers=workers, patience=patience, progress=watched)
 
 
 def _tell(call: Callable[[], None]) -> None:
@@ -164,6 +206,9 @@ def _log(file: Path, outcomes: Sequence[Outcome]) -> None:
 
 def replay(
     names: Names = None,
+    all_: Annotated[
+        bool, typer.Option("--all", help="Replay every source, as without a name.")
+    ] = False,
     since: Since = None,
     until: Until = None,
     run: Annotated[str | None, typer.Option(metavar="ID", help="Only this run.")] = None,
@@ -186,13 +231,15 @@ def replay(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would change; write nothing.")
     ] = False,
+    workers: Workers = None,
+    cluster: Cluster = None,
     output: Output = None,
     as_json: Json = False,
 ) -> int:
     """Rebuild the data set from the archive, without the network."""
-    from harvester.crawl import Exit, failed, judge, not_crawled, project_settings, worst
-    from harvester.crawl import Outcome as Result
-    from harvester.replay import replay as rebuild
+    from harvester.cluster import NoCluster
+    from harvester.crawl import not_crawled, project_settings, worst
+    from harvester.orders import orders, reread
     from harvester.sources import Sources
     from pipelines.dataset import open_dataset
     from pipelines.run import run_started
@@ -203,6 +250,8 @@ def replay(
     if warc:  # one --warc may be followed by several files, as a shell's * gives them
         warc += [Path(name) for name in names or () if name not in known]
         names = [name for name in names or () if name in known]
+    if warc and cluster:
+        raise typer.BadParameter("--warc names files of this machine; use --workers")
     if warc and (run or archive):
         raise typer.BadParameter("--warc names the files; --run and --archive choose others")
     window = window_of(since, until)
@@ -211,7 +260,11 @@ def replay(
     kept = dataset
     if archive is not None or not (dataset.root / "archive").is_dir():
         kept = open_dataset(archive or default).refreshed()
-    chosen = chosen_of(names, not names, known if warc else everyone.names)
+    if cluster and str(kept) != str(kept.root):
+        raise typer.BadParameter(
+            f"the archive in {kept} is read from a copy on this machine; use --workers"
+        )
+    chosen = chosen_of(names, all_ or not names, known if warc else everyone.names)
     outcomes = [not_crawled(each) for each in everyone.unusable_of(chosen)]
     chosen = [source for source in chosen if source in known]
     if run and run_started(run) is None:
@@ -227,33 +280,34 @@ def replay(
         if not files and not outcomes:
             what = f"run {run}" if run else "archived run of " + ", ".join(chosen)
             raise typer.BadParameter(f"no {what} in {kept}/archive")
-        for source, archives in files.items():
+        runs: dict[str, dict[str, Any]] = {
+            source: {
+                "archives": {str(path.absolute()): name for path, name in archives.items()},
+                **window,
+                # The whole archive says what the rows are; a part of it can only add to them.
+                "rebuild": not (warc or run or since or until),
+                "accept": accept,
+                "dry_run": dry_run,
+            }
+            for source, archives in files.items()
+        }
+        results: Iterable[Result]
+        if workers or cluster:
+            told = partial(orders, "replay", runs, everyone, settings)
             try:
-                done = rebuild(
-                    dataset,
-                    known[source](),
-                    settings,
-                    archives,
-                    since=window["since"],
-                    until=window["until"],
-                    # The whole archive says what the rows are; a part of it can only add to them.
-                    rebuild=not (warc or run or since or until),
-                    accept=accept,
-                    dry_run=dry_run,
-                )
-            except Exception as error:
-                outcomes.append(failed(source, error))
-                continue
-            outcome = judge(source, done.report)
-            # Damage to an archive is a matter of data, not of a site being down.
-            if outcome.exit is Exit.UNAVAILABLE:
-                outcome = Result(source, Exit.DATA, outcome.problem, done.report)
-            outcomes.append(outcome)
-            if not as_json:
+                results = _spread(told, settings, workers, cluster)
+            except NoCluster as error:
+                complain(str(error))
+                return error.exit
+        else:
+            results = (reread(everyone, source, settings, **runs[source]) for source in runs)
+        for result in results:
+            outcomes.append(result.outcome)
+            if result.outcome.report and not as_json:
                 if dry_run:
-                    _show_changes(done.report)
+                    _show_changes(result.outcome.report)
                 if warc:
-                    _show_others(source, done.others)
+                    _show_others(result.outcome.source, result.others)
     _show(outcomes, as_json)
     return worst(outcomes)
 

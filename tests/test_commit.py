@@ -27,7 +27,7 @@ from pipelines.dataset import Dataset
 from pipelines.entry import Sighting
 from pipelines.health import Vitals
 from pipelines.ledger import Course, PageSeen
-from pipelines.publish import publish
+from pipelines.publish import Publication, publish
 from pipelines.run import Run, next_run_id
 from pipelines.table import DatasetError
 
@@ -183,6 +183,61 @@ def test_a_rebuild_equals_the_runs_one_by_one(tmp_path_factory, history, full) -
         assert all(size == full for size in sizes[:-1])
     finally:
         table.FULL = kept
+
+
+@st.composite
+def crawls(draw) -> list[list[list[Sighting]]]:
+    """Runs of several pages, on which entries come again, change, and share addresses and words."""
+    urls = [*(f"https://example.org/news/{n}" for n in range(4)), "https://example.org/", None]
+    entries = st.tuples(
+        st.sampled_from(["One", "Two", "Three", None]),
+        st.sampled_from(urls),
+        st.sampled_from(["A teaser.", "Another teaser.", None]),
+        st.sampled_from([None, *(datetime(2011, 1, n) for n in (1, 2, 3))]),
+    )
+    runs = draw(
+        st.lists(st.lists(st.lists(entries, max_size=4), max_size=4), min_size=1, max_size=3)
+    )
+    return [
+        [
+            [seen(*told, run=run, page=page, position=at) for at, told in enumerate(shown)]
+            for page, shown in enumerate(pages)
+        ]
+        for run, pages in enumerate(runs, start=1)
+    ]
+
+
+@settings(max_examples=60, deadline=None)
+@given(crawls(), st.integers(1, 4), st.integers(1, 3))
+def test_where_a_run_is_cut_into_slices_makes_no_difference(
+    tmp_path_factory, history, most, overtaken
+) -> None:
+    whole, sliced, again = (Dataset(tmp_path_factory.mktemp("o")) for _ in range(3))
+    archived = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipelines.publish._OVERTAKEN", overtaken)
+        patch.setattr(table, "FULL", 2)
+        for number, pages in enumerate(history, start=1):
+            run = run_of(number)
+            course = Course(pages=tuple(page_of(shown) for shown in pages if shown))
+            archived[run.run_id] = run, course, pages
+            with whole.lock("test"):
+                told = publish(whole, run, [s for shown in pages for s in shown], course)
+            with sliced.lock("test"):
+                publication = Publication(sliced, run, most=most)
+                for shown in pages:
+                    publication.take(run, shown)
+                publication.end(run.run_id, run, course)
+                assert publication.finish(course).counts == told.counts
+            assert state(sliced) == state(whole)
+        with again.lock("test"):  # the same runs, read from their archive, as one
+            publication = Publication(again, run_of(99), replayed=True, most=most)
+            for run_id, (run, course, pages) in archived.items():
+                for shown in pages:
+                    publication.take(run, shown)
+                publication.end(run_id, run, course)
+            publication.finish(Course())
+        assert state(again) == state(whole)
 
 
 def test_a_row_stays_in_its_file_and_only_touched_files_are_written(tmp_path, monkeypatch) -> None:

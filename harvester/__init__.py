@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 from datetime import datetime
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
-from harvester.parsers.listing import Listing, read_listing
-from harvester.parsers.pattern import ListingPattern
-from pipelines.entry import Entry
 from pipelines.version import VERSION as __version__
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from harvester.parsers.listing import Listing, read_listing
+    from harvester.parsers.pattern import ListingPattern
+    from pipelines.entry import Entry
+
 __all__ = ["Entry", "Listing", "ListingPattern", "__version__", "load", "read_listing"]
+
+# Imported when they are asked for: who wants the help of a command need not wait for parsers.
+_ROOMS: Final = {
+    "Entry": "pipelines.entry",
+    "Listing": "harvester.parsers.listing",
+    "ListingPattern": "harvester.parsers.pattern",
+    "read_listing": "harvester.parsers.listing",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ROOMS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_ROOMS[name]), name)
 
 
 def load(

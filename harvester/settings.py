@@ -44,6 +44,14 @@ DOWNLOAD_MAXSIZE = 32 * 1024 * 1024
 DOWNLOAD_WARNSIZE = 0
 DOWNLOAD_TIMEOUT = 60
 RETRY_TIMES = 2
+# What `harvester.wire` raises; Scrapy's list has the errors of its own handlers, and imports them.
+RETRY_EXCEPTIONS = [
+    "scrapy.exceptions.CannotResolveHostError",
+    "scrapy.exceptions.DownloadConnectionRefusedError",
+    "scrapy.exceptions.DownloadFailedError",
+    "scrapy.exceptions.DownloadTimeoutError",
+    OSError,
+]
 # No run goes on for longer; what it has read by then is stored.
 CLOSESPIDER_TIMEOUT = 2 * 60 * 60
 # Scrapy starts all sources at once, and each holds three files open or more: its lock, its archive, a
@@ -79,6 +87,8 @@ SPIDER_MIDDLEWARES = {
 
 # An entry is known only once its page is archived, and lost only when its run is not published.
 DOWNLOADER_MIDDLEWARES = {
+    # Even where there are no cookies it imports what knows the suffixes of all domains.
+    "scrapy.downloadermiddlewares.cookies.CookiesMiddleware": None,
     "harvester.guard.Guard": 10,
     "harvester.politeness.Politeness": 560,  # it sees failures before they are retried
     "harvester.recorder.Recorder": 1000,

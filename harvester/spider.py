@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 from urllib.parse import urlsplit
 
 import scrapy
-from bs4 import Tag
 from scrapy import signals
 from scrapy.exceptions import IgnoreRequest
 from scrapy.http import Request, Response
@@ -46,6 +45,7 @@ from pipelines.run import Run, Scope
 from pipelines.table import DatasetError
 
 if TYPE_CHECKING:
+    from bs4 import Tag
     from scrapy.crawler import Crawler
 
     from harvester.archive.writer import ArchiveWriter

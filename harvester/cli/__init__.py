@@ -5,8 +5,10 @@ Quiet on success when nobody watches; one line on standard error for each thing 
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -54,6 +56,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     from harvester.project import ProjectError
     from pipelines.table import DatasetError
 
+    gc.set_threshold(50_000, 20, 50)  # imports make many objects, and hardly any cycles
+    given = list(arguments) if arguments is not None else sys.argv[1:]
+    if given[:1] == ["crawl"] and "--help" not in given:
+        # Scrapy looks at all frames above it, many times, while it is imported; here there are few.
+        import_module("harvester.crawl")
     try:
         code = app(list(arguments) if arguments is not None else None, standalone_mode=False)
     except UsageError as error:

@@ -89,7 +89,6 @@ def crawl(
 ) -> int:
     """Fetch listings, archive them, and merge their entries into the data set."""
     from harvester import alerts
-    from harvester.cluster import NoCluster
     from harvester.crawl import crawl as run
     from harvester.crawl import not_crawled, project_settings, worst
     from harvester.orders import orders
@@ -131,6 +130,8 @@ def crawl(
     watched = sys.stderr.isatty() and not verbose
     trouble = ""
     if workers or cluster:
+        from harvester.cluster import NoCluster
+
         told = partial(orders, "crawl", runs, known, settings, watched=watched)
         try:
             outcomes = [each.outcome for each in _spread(told, settings, workers, cluster, watched)]
@@ -237,7 +238,6 @@ def replay(
     as_json: Json = False,
 ) -> int:
     """Rebuild the data set from the archive, without the network."""
-    from harvester.cluster import NoCluster
     from harvester.crawl import not_crawled, project_settings, worst
     from harvester.orders import orders, reread
     from harvester.sources import Sources
@@ -293,6 +293,8 @@ def replay(
         }
         results: Iterable[Result]
         if workers or cluster:
+            from harvester.cluster import NoCluster
+
             told = partial(orders, "replay", runs, everyone, settings)
             try:
                 results = _spread(told, settings, workers, cluster)

@@ -13,10 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
 
-from bs4 import BeautifulSoup, Tag
 from selectolax.lexbor import LexborHTMLParser
 
 from harvester.page import Page
@@ -29,9 +28,12 @@ from harvester.parsers.records import Record, find_records
 from harvester.parsers.tree import Unreadable, absolute, base_url, parse
 from pipelines.entry import Entry
 
+if TYPE_CHECKING:
+    from bs4 import Tag
+
 LANGUAGE: Final = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,3}")
 
-ReadRecord = Callable[[Tag], Entry | None]
+ReadRecord = Callable[["Tag"], Entry | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +153,8 @@ def read(
 def _read_by_hand(
     records: Sequence[Record], read_record: ReadRecord, base: str, read_dates: ReadDates
 ) -> list[Entry]:
+    from bs4 import BeautifulSoup, Tag
+
     tags = (BeautifulSoup(_html(record), "html.parser").find(True) for record in records)
     read = (read_record(tag) for tag in tags if isinstance(tag, Tag))
     entries = [replace(e, url=absolute(e.url, base)) for e in read if e is not None]

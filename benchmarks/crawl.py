@@ -42,7 +42,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
-    server = subprocess.Popen([sys.executable, HERE / "site.py"], stdout=subprocess.PIPE, text=True)
+    server = subprocess.Popen(
+        [sys.executable, HERE / "site_pages.py"], stdout=subprocess.PIPE, text=True
+    )
     assert server.stdout
     port = server.stdout.readline().strip()
     costs: dict[str, list[float]] = {name: [] for name in PAGES}

@@ -22,6 +22,7 @@ from fastwarc.warc import ArchiveIterator
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.site import page
+
 from harvester.archive.reader import read_archive
 from harvester.archive.words import Exchange
 from harvester.archive.writer import ArchiveWriter
@@ -39,7 +40,7 @@ DISTINCT = 50
 
 
 class News(ListingSpider):
-    """The pages of ``site.py``."""
+    """The pages of ``site_pages.py``."""
 
     name = "news"
     start_urls = ["https://example.org/page/1"]

@@ -25,6 +25,7 @@ from statistics import median
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.site import page
+
 from harvester.archive.words import Exchange
 from harvester.archive.writer import ArchiveWriter
 from pipelines.dataset import Dataset

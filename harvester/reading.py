@@ -23,6 +23,7 @@ from xxhash import xxh3_128_hexdigest
 from harvester.page import Page
 from harvester.parsers.listing import Listing, addresses
 from harvester.parsers.pattern import ListingPattern, PatternError, pattern_from
+from harvester.recall import Recall
 from pipelines.comparison import Comparison, address_key, compare
 from pipelines.entry import Entry
 from pipelines.health import (
@@ -136,7 +137,7 @@ class Reader:
     """Reads the pages of one source in the order in which they were fetched, run after run.
 
     ``habits`` are those that the runs before left; ``archived`` opens the page of a habit, or gives
-    ``None`` where that page is no more.
+    ``None`` where that page is no more.  ``recall`` knows what unchanged pages said.
     """
 
     def __init__(
@@ -144,9 +145,11 @@ class Reader:
         source: Source,
         habits: Iterable[Habit] = (),
         archived: Callable[[Habit], Page | None] = lambda habit: None,
+        recall: Recall | None = None,
     ) -> None:
         self._source = source
         self._archived = archived
+        self._recall = recall
         self._habits: Mapping[str, Habit] = {habit.listing: habit for habit in habits}
         # What their pages showed, as far as it has been asked: digest and pattern say of which page.
         self._entries: dict[str, Shows] = {}
@@ -155,6 +158,8 @@ class Reader:
     # ------------------------------------------------------------- runs
     def finish(self) -> tuple[Habit, ...]:
         """End a run.  Returns what is usual after it."""
+        if self._recall is not None:
+            self._recall.save()
         self._announced = set()
         self._entries = {n: shows for n, shows in self._entries.items() if n in self._habits}
         return tuple(self._habits.values())
@@ -172,7 +177,7 @@ class Reader:
         if habit is None:
             found = self._unknown(page, evidence, given, accept=accept)
         elif digest == habit.digest:
-            again = self._read(page, habit.pattern)
+            again = self._recalled(page, habit) or self._read(page, habit.pattern)
             opinion = self._opinion(page, evidence, habit, (), frozenset(), first, again)
             found = _read(opinion, opinion.findings, habit.pattern, _instead(habit, given))
         else:
@@ -292,6 +297,12 @@ class Reader:
             return None
         return habit
 
+    def _recalled(self, page: Page, habit: Habit) -> Listing | None:
+        """What a page said that has not changed since."""
+        if self._recall is None:
+            return None
+        return self._recall.listing(habit.listing, page, habit.digest, habit.pattern)
+
     def _read(self, page: Page, pattern: str | None) -> Listing:
         return self._source.read(page, pattern_from(pattern) if pattern else None)
 
@@ -351,6 +362,8 @@ class Reader:
             missed=comparison.missed if comparison else 0,
         )
         self._entries[listing] = (digest, found.pattern, found.listing.entries)
+        if self._recall is not None:
+            self._recall.remember(listing, page, digest, found.pattern, found.listing)
         known = self._habits if habit is not None else _without(self._habits, listing)
         self._habits = remember(known, now, shown, changed=not same)
 

@@ -39,6 +39,7 @@ from harvester.archive.words import Answer, Damage
 from harvester.page import Page
 from harvester.paging import same_listing
 from harvester.reading import Evidence, Reader
+from harvester.recall import Recall
 from harvester.spider import ListingSpider
 from pipelines import ledger
 from pipelines.articles import dated
@@ -346,11 +347,15 @@ def _news(dataset: Dataset, runs: Iterable[ReadRun]) -> Iterator[Finding]:
 
 
 def reader_of(
-    dataset: Dataset, spider: ListingSpider, settings: BaseSettings, run_id: str
+    dataset: Dataset,
+    spider: ListingSpider,
+    settings: BaseSettings,
+    run_id: str,
+    recall: Recall | None = None,
 ) -> Reader:
     """A reader that knows what the runs before this one were shown.  Raises ``DatasetError``."""
     habits = ledger.habits_before(dataset, spider.name, run_id)
-    return Reader(spider, habits, partial(_archived_page, dataset, settings))
+    return Reader(spider, habits, partial(_archived_page, dataset, settings), recall)
 
 
 def _archived_page(dataset: Dataset, settings: BaseSettings, habit: Habit) -> Page | None:
@@ -448,7 +453,11 @@ class RecoverOnStart:
         spider.recovery = recover(dataset, type(spider)(), settings)
         assert spider.run is not None
         try:
-            spider.reader = reader_of(dataset, spider, settings, spider.run.run_id)
+            recall = None
+            if not spider.reads_by_hand:  # a person's hand reads what it likes
+                how = f"{spider.language} {spider.timezone} {spider.hint}"
+                recall = Recall(dataset.root / ".index" / "pages" / f"{spider.name}.json", how)
+            spider.reader = reader_of(dataset, spider, settings, spider.run.run_id, recall)
         except DatasetError as error:  # it goes on as if it had no past, and that is said
             fault = Failure(url=spider.run.run_id, reason=str(error), fault=Fault.DATA)
             spider.recovery.append(fault)

@@ -94,7 +94,12 @@ DOWNLOADER_MIDDLEWARES = {
     "harvester.recorder.Recorder": 1000,
 }
 ITEM_PIPELINES = {"pipelines.item_pipeline.PublishPipeline": 900}
-EXTENSIONS = {"harvester.replay.RecoverOnStart": 0}
+EXTENSIONS = {
+    "harvester.replay.RecoverOnStart": 0,
+    # Switched off, and not even imported.
+    "scrapy.extensions.telnet.TelnetConsole": None,
+    "scrapy.extensions.remote_control.RemoteControl": None,
+}
 
 # Scrapy starts this many tasks for every page, whatever the page yields; the pipeline only collects.
 CONCURRENT_ITEMS = 1

@@ -19,6 +19,7 @@ FLOORS = {
     "harvester.politeness": 2,
     "harvester.guard": 2,
     "harvester.wire": 3,
+    "harvester.recall": 3,
     "harvester.reading": 3,
     "harvester.browser": 2,
     "harvester.renderer": 4,
@@ -65,7 +66,7 @@ ONLY_IN = {
     "playwright": "harvester.renderer",
     "scrapy_playwright": "harvester.renderer",
     "regex": "pipelines.words",
-    "xxhash": "pipelines.table harvester.spider harvester.reading",
+    "xxhash": "pipelines.table harvester.spider harvester.reading harvester.recall",
 }
 PIPELINE_LEAVES = {"entry", "run", "text", "identity", "words", "sketch", "similarity", "version"}
 

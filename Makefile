@@ -12,7 +12,7 @@ help:
 	@echo "make test     install what the tests need and run them"
 	@echo "make install  the private environment with the harvester command: $(BIN)/harvester"
 	@echo "make lint     formatting, rules, types"
-	@echo "make bench    what a crawl, a merge, near-duplicates and a replay cost, beside baselines"
+	@echo "make bench    what each part costs, beside baselines in the same run"
 	@echo "make check    lint and test: what CI runs"
 	@echo "make lock     resolve the dependencies anew into requirements*.lock"
 	@echo "make clean    remove the data set in output/ and what tools left behind"
@@ -48,9 +48,14 @@ lint: $(VENV)/installed-dev
 
 bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/crawl.py
+	$(BIN)/python benchmarks/reading.py
+	$(BIN)/python benchmarks/dates.py
+	$(BIN)/python benchmarks/start.py
+	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/merge.py
 	$(BIN)/python benchmarks/stories.py
 	$(BIN)/python benchmarks/replay.py
+	$(BIN)/python benchmarks/workers.py
 
 check: lint test
 

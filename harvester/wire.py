@@ -12,7 +12,7 @@ import time
 from contextlib import suppress
 from ipaddress import ip_address
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import urldefrag, urlsplit
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -137,7 +137,7 @@ class Wire(BaseDownloadHandler):
         version = answer.version
         kind = responsetypes.from_args(headers=headers, url=request.url, body=bytes(body[:5000]))
         return kind(
-            url=request.url,
+            url=urldefrag(request.url).url,
             status=answer.status,
             headers=headers,
             body=bytes(body),
